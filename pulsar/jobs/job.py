@@ -192,7 +192,7 @@ def advance(job: Job, event: Event) -> tuple[Job, TimelineEntry] | None:
     if target is None:
         return _late(job, event)
     entry = TimelineEntry(job.attempt, job.state, target, event.kind.value, _detail(event))
-    return replace(_with_facts(job, event, target), state=target), entry
+    return replace(_with_facts(job, event), state=target), entry
 
 
 def _late(job: Job, event: Event) -> tuple[Job, TimelineEntry] | None:
@@ -206,7 +206,7 @@ def _late(job: Job, event: Event) -> tuple[Job, TimelineEntry] | None:
     return None
 
 
-def _with_facts(job: Job, event: Event, target: State) -> Job:
+def _with_facts(job: Job, event: Event) -> Job:
     match event:
         case Launch(request=request):
             return replace(job, request=request)

@@ -5,6 +5,7 @@ This module computes and checks paths. It changes nothing on disk, except that :
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import os
@@ -143,10 +144,8 @@ def open_inside(root: str, segments: tuple[str, ...], flags: int, mode: int = 0o
     try:
         for segment in segments[:-1]:
             if make_parents:
-                try:
+                with contextlib.suppress(FileExistsError):
                     os.mkdir(segment, dir_fd=parent)
-                except FileExistsError:
-                    pass
             child = _open_at(parent, segment, os.O_RDONLY | os.O_DIRECTORY, 0)
             os.close(parent)
             parent = child
@@ -233,7 +232,7 @@ class JobDirectory:
             return root, ()
         if os.path.commonpath((root, real)) != root:
             raise UnsafePath
-        return root, tuple(os.path.relpath(real, root).split(os.sep))
+        return root, Path(os.path.relpath(real, root)).parts
 
     def _expanded(self, directory: str, segments: tuple[str, ...]) -> tuple[str, ...]:
         pattern = re.compile(fnmatch.translate("/".join(segments)))
