@@ -90,7 +90,7 @@ class Store(Protocol):
         """Return everything that happened to the job, all attempts, oldest first."""
 
     def counts(self) -> Mapping[tuple[str, State], int]:
-        """Return how many jobs each manager has in each state."""
+        """Return how many unfinished jobs each manager has in each state."""
 
     def forget_before(self, time: float) -> int:
         """Drop the records and timelines of jobs that ended and were cleaned before ``time``; return how many."""

@@ -1,0 +1,1 @@
+"""What the node keeps: the ledger of its jobs, their directories, and uploaded inputs."""

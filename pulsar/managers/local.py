@@ -1,0 +1,247 @@
+"""Local jobs: ``queued_python`` (first in, first out, a fixed number at a time) and ``unqueued`` (all at once).
+
+Each job is a session of its own, led by the wrapper of :mod:`pulsar.managers.wrapper`, and outlives the node. The queue is not
+stored: it is the QUEUED jobs of the ledger in the order of their launch, so after a restart :meth:`LocalManager.poll` builds it
+again. That a job is started once only is the wrapper's claim on the job directory, not this module's memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulsar.jobs.job import Job, JobKey, Reason
+from pulsar.jobs.ports import Changed, Exit, Failure, JobFiles, Observation, Queued, Running
+from pulsar.managers import wrapper
+from pulsar.managers.launch import LaunchSettings, script_of
+from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome, seal
+from pulsar.managers.processes import MARK_VARIABLE, EndWatcher, Identity, end_tree
+
+__all__ = ["LocalManager"]
+
+log = logging.getLogger(__name__)
+
+_WRAPPER = str(Path(wrapper.__file__).resolve())
+
+#: The environment that a local job starts with is clean: these names of the node's own, and a locale (specification 9.4).
+_INHERITED = ("HOME", "PATH", "TMPDIR")
+
+
+@dataclass
+class _Started:
+    """A job whose process was started, by this node process or by one before it."""
+
+    job: Job
+    identity: Identity
+    #: Only of a process that is our own child, which has to be reaped.
+    child: subprocess.Popen[bytes] | None = None
+
+
+class LocalManager:
+    """A :class:`~pulsar.jobs.ports.Manager` that runs jobs on this machine, ``slots`` at a time (None: no limit)."""
+
+    poll_interval_s = 10.0
+
+    def __init__(
+        self, files: JobFiles, settings: LaunchSettings, changed: Changed, *, slots: int | None, grace_s: float = 3.0
+    ) -> None:
+        self._files = files
+        self._settings = settings
+        self._changed = changed
+        self._slots = slots
+        self._grace_s = grace_s
+        self._lock = threading.Lock()
+        self._waiting: dict[JobKey, Job] = {}
+        self._started: dict[JobKey, _Started] = {}
+        self._ended: dict[JobKey, Observation] = {}
+        self._closed = False
+        self._watcher = EndWatcher()
+
+    # -- the port -----------------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job) -> str:
+        self._files.write(job.directory, "command.sh", script_of(job, self._settings), mode=0o700)
+        with self._lock:
+            self._enqueue(job)
+            self._start_waiting()
+            started = self._started.get(job.key)
+        return str(started.identity) if started else job.job_id
+
+    def find(self, job: Job) -> str | None:
+        with self._lock:
+            if job.key in self._waiting:
+                return job.job_id
+            started = self._started.get(job.key)
+        if started is not None:
+            return str(started.identity)
+        claim = read_claim(job.directory)
+        return str(_identity_of(claim)) if claim else None
+
+    def poll(self, jobs: Sequence[Job]) -> Mapping[JobKey, Observation]:
+        with self._lock:
+            for job in jobs:
+                if not self._knows(job.key):
+                    self._adopt(job)
+            self._start_waiting()
+            return {job.key: self._observe(job.key) for job in jobs if self._knows(job.key)}
+
+    def cancel(self, job: Job) -> None:
+        with self._lock:
+            self._waiting.pop(job.key, None)
+            started = self._started.get(job.key)
+        # A wrapper that a node started just before it was killed may come to claim the job yet; now it cannot.
+        sealed = seal(job.directory)
+        identity = started.identity if started else None
+        if identity is None and not sealed:
+            identity = Identity.parse(job.external_id) or _identity_of(read_claim(job.directory))
+        end_tree(identity or Identity(0, 0, ""), _mark(job), grace_s=self._grace_s)
+        if started is not None:
+            self._take_end(job.key, started.identity)
+
+    def forget(self, job: Job) -> None:
+        with self._lock:
+            self._waiting.pop(job.key, None)
+            self._ended.pop(job.key, None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+        self._watcher.close()
+        for started in self._started.values():
+            if started.child is not None:
+                # The job goes on without us, on purpose; this only keeps subprocess from warning about it.
+                started.child.returncode = started.child.returncode if started.child.poll() is not None else 0
+
+    # -- under the lock -----------------------------------------------------------------------------------------------
+
+    def _knows(self, key: JobKey) -> bool:
+        return key in self._waiting or key in self._started or key in self._ended
+
+    def _enqueue(self, job: Job) -> None:
+        if not self._knows(job.key):
+            self._waiting[job.key] = job
+
+    def _observe(self, key: JobKey) -> Observation:
+        if key in self._ended:
+            return self._ended[key]
+        started = self._started.get(key)
+        return Running(str(started.identity)) if started else Queued()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and not self._closed and (self._slots is None or len(self._started) < self._slots):
+            key = next(iter(self._waiting))
+            job = self._waiting.pop(key)
+            try:
+                self._start(job)
+            except OSError as exc:
+                self._ended[key] = Failure(Reason.SUBMIT_REFUSED, f"its process could not be started: {exc.strerror or exc}")
+                self._changed(key)
+
+    def _start(self, job: Job) -> None:
+        metadata = Path(job.directory, "metadata")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        with (
+            open(os.open(metadata / "job_stdout", flags, 0o666), "wb") as stdout,
+            open(os.open(metadata / "job_stderr", flags, 0o666), "wb") as stderr,
+        ):
+            child = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", _WRAPPER, job.directory, _mark(job)],
+                cwd=Path(job.directory, "working"),
+                env=_environment(job),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        # A child that has ended stays a zombie until it is reaped, so this always finds it.
+        identity = Identity.of(child.pid) or Identity(child.pid, 0, "")
+        self._watch(_Started(job, identity, child))
+
+    def _watch(self, started: _Started) -> None:
+        key = started.job.key
+        self._started[key] = started
+        self._changed(key)
+        self._watcher.watch(started.identity, lambda: self._take_end(key, started.identity))
+
+    def _adopt(self, job: Job) -> None:
+        """Meet a job that an earlier process of the node has handed over."""
+        claim = read_claim(job.directory)
+        identity = Identity.parse(job.external_id) or _identity_of(claim)
+        if identity is None:
+            self._enqueue(job)
+        elif identity.is_alive:
+            log.info("job %s: found again as process %d", job.key, identity.pid)
+            self._watch(_Started(job, identity))
+        else:
+            self._ended[job.key] = self._outcome(job, identity)
+            self._changed(job.key)
+
+    # -- the end of a job ---------------------------------------------------------------------------------------------
+
+    def _take_end(self, key: JobKey, identity: Identity) -> None:
+        """The process has ended: note the outcome, and give its place to the next."""
+        with self._lock:
+            started = self._started.get(key)
+            if started is None or started.identity != identity:
+                return
+            status = started.child.wait() if started.child is not None else None
+            del self._started[key]
+            if status == wrapper.CLAIMED_BY_ANOTHER:
+                # An earlier process of the node had started it before it could say so; that one counts.
+                self._adopt(started.job)
+            else:
+                self._ended[key] = self._outcome(started.job, identity)
+            self._start_waiting()
+        self._changed(key)
+
+    def _outcome(self, job: Job, identity: Identity) -> Observation:
+        match read_outcome(job.directory):
+            case ExitedWith(code=code):
+                return Exit(code)
+            case KilledBy(signal_number=number):
+                name = _signal_name(number)
+                return Failure(
+                    Reason.KILLED, f"its script was killed by {name} before it could end, by a person or for lack of memory"
+                )
+            case NotStarted(detail=detail):
+                return Failure(Reason.SUBMIT_REFUSED, f"its script could not be run: {detail}")
+        if identity.is_of_another_boot:
+            return Failure(Reason.NODE_FAILURE, "the machine was restarted while it ran, and it left no exit code")
+        if not Path(job.directory).is_dir():
+            return Failure(Reason.KILLED, "its directory was removed while it ran")
+        return Failure(Reason.KILLED, "all its processes were killed before it could leave an exit code")
+
+
+def _identity_of(claim: Claim | None) -> Identity | None:
+    return Identity(claim.pid, claim.start, claim.boot) if claim else None
+
+
+def _mark(job: Job) -> str:
+    """Return what names this attempt in the environment of its processes: a digest, for ids may be anything."""
+    return hashlib.sha256(f"{job.directory}\0{job.attempt}".encode()).hexdigest()[:32]
+
+
+def _environment(job: Job) -> dict[str, str]:
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment.setdefault("PATH", os.defpath)
+    environment.setdefault("HOME", str(Path(job.directory, "home")))
+    environment.setdefault("TMPDIR", str(Path(job.directory, "tmp")))
+    environment["LC_CTYPE"] = "C.UTF-8"
+    environment[MARK_VARIABLE] = _mark(job)
+    return environment
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,1 @@
+"""Moving the files of jobs, by the node's own hand."""
