@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
-from pulsar.errors import LedgerError, PulsarError, StaleRevision, StorageFull, SubmitRefused
+from pulsar.errors import LedgerError, PulsarError, StaleRevision, StorageFull
 from pulsar.jobs.job import Event, Failed, Job, JobKey, Killed, Reason, Staged, Submitted, TimelineEntry, advance
 from pulsar.jobs.monitor import Monitor
 from pulsar.jobs.ports import JobFiles, Manager, Stager, Store
@@ -257,7 +257,7 @@ class Engine:
             except PulsarError as exc:
                 if exc.transient:
                     raise
-                return Failed(Reason.SUBMIT_REFUSED if isinstance(exc, SubmitRefused) else Reason.INTERNAL, str(exc))
+                return Failed(Reason.SUBMIT_REFUSED, str(exc))
         return Submitted(external_id)
 
     def _stage_out(self, job: Job, cancelled: Callable[[], bool]) -> Event | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from pulsar.jobs.job import Job, JobKey, Reason
 from pulsar.jobs.ports import Changed, Exit, Failure, JobFiles, Observation, Queued, Running
 from pulsar.managers import wrapper
 from pulsar.managers.launch import LaunchSettings, script_of
-from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome, seal
+from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome
 from pulsar.managers.processes import MARK_VARIABLE, EndWatcher, Identity, end_tree
 
 __all__ = ["LocalManager"]
@@ -32,6 +33,10 @@ _WRAPPER = str(Path(wrapper.__file__).resolve())
 
 #: The environment that a local job starts with is clean: these names of the node's own, and a locale (specification 9.4).
 _INHERITED = ("HOME", "PATH", "TMPDIR")
+
+
+#: External id of a job that waits for its turn; once it is started that is the identity of its process.
+_WAITING = "local"
 
 
 @dataclass
@@ -72,12 +77,12 @@ class LocalManager:
             self._enqueue(job)
             self._start_waiting()
             started = self._started.get(job.key)
-        return str(started.identity) if started else job.job_id
+        return str(started.identity) if started else _WAITING
 
     def find(self, job: Job) -> str | None:
         with self._lock:
             if job.key in self._waiting:
-                return job.job_id
+                return _WAITING
             started = self._started.get(job.key)
         if started is not None:
             return str(started.identity)
@@ -97,7 +102,7 @@ class LocalManager:
             self._waiting.pop(job.key, None)
             started = self._started.get(job.key)
         # A wrapper that a node started just before it was killed may come to claim the job yet; now it cannot.
-        sealed = seal(job.directory)
+        sealed = _seal(job.directory)
         identity = started.identity if started else None
         if identity is None and not sealed:
             identity = Identity.parse(job.external_id) or _identity_of(read_claim(job.directory))
@@ -219,6 +224,17 @@ class LocalManager:
         return Failure(Reason.KILLED, "all its processes were killed before it could leave an exit code")
 
 
+def _seal(directory: str) -> bool:
+    """Take the claim on the job directory so that no wrapper can; False when somebody has it already."""
+    try:
+        os.close(os.open(f"{directory}/pid", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    except OSError:  # no directory: no wrapper can claim it either
+        return True
+    return True
+
+
 def _identity_of(claim: Claim | None) -> Identity | None:
     return Identity(claim.pid, claim.start, claim.boot) if claim else None
 
@@ -239,8 +255,6 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 def _signal_name(number: int) -> str:
-    import signal
-
     try:
         return signal.Signals(number).name
     except ValueError:
