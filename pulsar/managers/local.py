@@ -22,7 +22,7 @@ from pulsar.jobs.job import Job, JobKey, Reason
 from pulsar.jobs.ports import Changed, Exit, Failure, JobFiles, Observation, Queued, Running
 from pulsar.managers import wrapper
 from pulsar.managers.launch import LaunchSettings, script_of
-from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome
+from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome, seal
 from pulsar.managers.processes import MARK_VARIABLE, EndWatcher, Identity, end_tree
 
 __all__ = ["LocalManager"]
@@ -102,7 +102,7 @@ class LocalManager:
             self._waiting.pop(job.key, None)
             started = self._started.get(job.key)
         # A wrapper that a node started just before it was killed may come to claim the job yet; now it cannot.
-        sealed = _seal(job.directory)
+        sealed = seal(job.directory)
         identity = started.identity if started else None
         if identity is None and not sealed:
             identity = Identity.parse(job.external_id) or _identity_of(read_claim(job.directory))
@@ -222,17 +222,6 @@ class LocalManager:
         if not Path(job.directory).is_dir():
             return Failure(Reason.KILLED, "its directory was removed while it ran")
         return Failure(Reason.KILLED, "all its processes were killed before it could leave an exit code")
-
-
-def _seal(directory: str) -> bool:
-    """Take the claim on the job directory so that no wrapper can; False when somebody has it already."""
-    try:
-        os.close(os.open(f"{directory}/pid", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        return False
-    except OSError:  # no directory: no wrapper can claim it either
-        return True
-    return True
 
 
 def _identity_of(claim: Claim | None) -> Identity | None:
