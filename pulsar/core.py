@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulsar import __version__
 from pulsar.config.load import config_from
@@ -21,11 +21,13 @@ from pulsar.managers.launch import LaunchSettings
 from pulsar.managers.registry import MANAGER_TYPES, build_manager
 from pulsar.protocol import WIRE_VERSION
 from pulsar.staging.client_only import ClientOnlyStager
-from pulsar.store.cache import UploadCache
 from pulsar.store.engine_lock import EngineLock, WakeListener, send_wake_up
 from pulsar.store.files import DiskJobFiles
 from pulsar.store.memory import MemoryStore
 from pulsar.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from pulsar.store.cache import UploadCache
 
 __all__ = ["PulsarApp"]
 
@@ -77,7 +79,7 @@ class PulsarApp:
         self.service = JobService(
             self._store, self._files, self._stager, {manager.name: _profile(manager) for manager in config.managers}, self._wake
         )
-        self.file_cache = UploadCache(config.file_cache_dir) if config.file_cache_dir else None
+        self.file_cache = _upload_cache(config.file_cache_dir) if config.file_cache_dir else None
         self._lock = EngineLock(persistence) if persistence else None
         self._forget_threads()
 
@@ -209,6 +211,12 @@ class PulsarApp:
         if engine == "none":
             document["status"] = "no engine: jobs wait"
         return document
+
+
+def _upload_cache(directory: str) -> UploadCache:
+    from pulsar.store.cache import UploadCache  # most nodes have none
+
+    return UploadCache(directory)
 
 
 def _make_directory(path: str, option: str, mode: int = 0o777) -> None:
