@@ -23,6 +23,7 @@ import heapq
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -46,6 +47,32 @@ ACTIVITY_THREADS = 6
 _FEED_INTERVAL_S = 1.0
 _HOUSEKEEPING_INTERVAL_S = 60.0
 _TRANSIENT = Backoff(start=0.5, maximum=60.0)
+
+
+class _Lane:
+    """Work that is done one at a time and in order, by whichever thread of the pool has begun to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._busy = False
+
+    def add(self, work: Callable[[], None]) -> bool:
+        """Append the work and return whether somebody has to call :meth:`drain`."""
+        with self._lock:
+            self._waiting.append(work)
+            begin, self._busy = not self._busy, True
+        return begin
+
+    def drain(self) -> None:
+        """Do the work until none is left."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._busy = False
+                    return
+                work = self._waiting.popleft()
+            work()
 
 
 class Engine:
@@ -82,6 +109,8 @@ class Engine:
         self._again: set[JobKey] = set()
         #: Jobs to look at, filled by finished activities and by timers.
         self._ready: list[JobKey] = []
+        #: Jobs are handed to a manager one at a time, in the order of their launch: first in, first out begins here.
+        self._lanes = {name: _Lane() for name in managers}
         self._timers: list[tuple[float, JobKey]] = []
         self._pauses: dict[JobKey, Iterator[float]] = {}
         self._sweeping = False
@@ -210,7 +239,7 @@ class Engine:
             case State.STAGING_IN:
                 self._begin(job, self._stage_in)
             case State.SUBMITTING:
-                self._begin(job, self._submit)
+                self._begin(job, self._submit, self._lanes[key.manager])
             case State.QUEUED | State.RUNNING:
                 self._monitor.watch(job)
             case State.STAGING_OUT:
@@ -285,7 +314,9 @@ class Engine:
                 self._service.remove_directory(current)
         return None
 
-    def _begin(self, job: Job, activity: Callable[[Job, Callable[[], bool]], Event | None]) -> Future[None] | None:
+    def _begin(
+        self, job: Job, activity: Callable[[Job, Callable[[], bool]], Event | None], lane: _Lane | None = None
+    ) -> Future[None] | None:
         cancelled = threading.Event()
         with self._lock:
             if job.key in self._busy:
@@ -296,7 +327,10 @@ class Engine:
         def leave_off() -> bool:
             return cancelled.is_set() or self._stopping.is_set()
 
-        return self._submit_to_pool(lambda: self._act(job, activity, leave_off))
+        work = lambda: self._act(job, activity, leave_off)  # noqa: E731 - it is a value here
+        if lane is None:
+            return self._submit_to_pool(work)
+        return self._submit_to_pool(lane.drain) if lane.add(work) else None
 
     def _submit_to_pool(self, work: Callable[[], None]) -> Future[None] | None:
         try:
