@@ -113,7 +113,7 @@ def checked_job_id(job_id: str) -> str:
         raise RequestError("job_id has a path separator or a control character; give the job's own name")
     if job_id.startswith(".pulsar-"):
         raise RequestError("job_id starts with '.pulsar-', which is reserved for the node")
-    if len(os.fsencode(job_id)) > _MAX_NAME_BYTES - 32:
+    if _encoded_length(job_id) > _MAX_NAME_BYTES - 32:
         raise RequestError("job_id is too long for a directory name")
     return job_id
 
@@ -129,18 +129,20 @@ def split_name(name: str) -> tuple[str, ...]:
         raise UnsafePath
     if any(segment.startswith(UPLOAD_PREFIX) for segment in segments):
         raise RequestError(f"names that start with {UPLOAD_PREFIX!r} are reserved for the node")
-    if any(len(os.fsencode(segment)) > _MAX_NAME_BYTES for segment in segments):
+    if any(_encoded_length(segment) > _MAX_NAME_BYTES for segment in segments):
         raise RequestError("a part of the file name is longer than 255 bytes")
     return segments
 
 
-def open_inside(root: str, segments: tuple[str, ...], flags: int, mode: int = 0o666, *, make_parents: bool = False) -> int:
+def open_inside(root: str | int, segments: tuple[str, ...], flags: int, mode: int = 0o666, *, make_parents: bool = False) -> int:
     """Open ``root/segments`` without following a symbolic link on the way and return the file descriptor.
+
+    ``root`` is a path, or the descriptor of an open directory, which stays open.
 
     Each directory is opened relative to its parent, so a link that a job puts in the way between a check and the opening
     leads nowhere: :class:`UnsafePath`. Other failures leave as :class:`OSError`. ``make_parents`` creates missing directories.
     """
-    parent = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    parent = os.dup(root) if isinstance(root, int) else os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for segment in segments[:-1]:
             if make_parents:
@@ -168,6 +170,20 @@ def _is_link(parent: int, name: str) -> bool:
         return (os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode & 0o170000) == 0o120000
     except OSError:
         return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a loop of links
+        return False
+
+
+def _encoded_length(name: str) -> int:
+    try:
+        return len(os.fsencode(name))
+    except UnicodeEncodeError as exc:  # a lone surrogate, which JSON can spell
+        raise RequestError("a name has a character that no file name can have") from exc
 
 
 @dataclass(frozen=True)
@@ -245,7 +261,8 @@ class JobDirectory:
     def contents(directory: str) -> Iterator[str]:
         """Yield the files below ``directory``, relative, in a stable order; nothing when it does not exist.
 
-        Links to files count as files; links to directories are not entered; uploads under way are left out.
+        Links to files count as files. Links to directories, dangling links, pipes, sockets and devices are left out, as nobody
+        could download them; so are uploads under way.
         """
         stack = [("", directory)]
         while stack:
@@ -263,5 +280,5 @@ class JobDirectory:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     stack.append((name + "/", entry.path))
-                else:
+                elif _is_file(entry):
                     yield name

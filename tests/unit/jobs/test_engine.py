@@ -303,4 +303,3 @@ def test_a_node_killed_around_any_save_loses_nothing_and_runs_nothing_twice(numb
         assert world.starts[KEY] == 1
     assert store.document(KEY) is not None
     assert [entry.entered for entry in store.timeline(KEY)].count(job.state) == 1
-
