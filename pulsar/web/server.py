@@ -1,0 +1,178 @@
+"""Serving the node's WSGI application: by gunicorn, which is the default, or by any server that PasteDeploy can load.
+
+The one module that imports gunicorn and PasteDeploy's loaders. The servers are given every limit that the protocol needs lifted:
+a request line holds a whole job description (specification 1.1).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pulsar.config.files import read_ini
+from pulsar.config.server import ServerSettings
+from pulsar.errors import ConfigError
+from pulsar.web.wsgi import app_factory, start_nodes
+
+__all__ = ["Application", "load_application", "serve_by_default", "serve_by_paste_deploy"]
+
+log = logging.getLogger(__name__)
+
+Application = Callable[..., Any]
+
+#: Seconds after which a worker that gives no sign of life is replaced. Sending and receiving a large file is life.
+_TIMEOUT_S = 300
+#: Seconds that requests under way have to end when the node is stopped.
+_GRACE_S = 30
+#: Seconds that a server before this one has to leave the address.
+_ADDRESS_S = 5.0
+#: Longer than the pause of a client that polls, so that its connection is still there.
+_KEEP_ALIVE_S = 75
+
+
+def load_application(ini_path: str | None, app: str = "main") -> Application:
+    """Return the WSGI application: what ``[app:main]`` of the ini makes, filters and all, or the plain one without an ini."""
+    if ini_path is None or not _has_app(ini_path, app):
+        global_conf = {} if ini_path is None else {"__file__": ini_path, "here": str(Path(ini_path).absolute().parent)}
+        return app_factory(global_conf)
+    from paste.deploy import loadapp
+
+    application: Application = loadapp(f"config:{ini_path}", name=app)
+    return application
+
+
+def _has_app(ini_path: str, app: str) -> bool:
+    ini = read_ini(Path(ini_path))
+    return any(f"{kind}:{app}" in ini for kind in ("app", "application", "composite", "composit", "pipeline", "filter-app"))
+
+
+# -- gunicorn -------------------------------------------------------------------------------------------------------------
+
+
+def serve_by_default(
+    load: Callable[[], Application], settings: ServerSettings, workers: int, threads: int, ready: Callable[[], None]
+) -> int:
+    """Serve until SIGTERM or SIGINT, with ``workers`` processes of ``threads`` threads; call ``ready`` once the port is open."""
+    from gunicorn.app.base import BaseApplication
+    from gunicorn.glogging import Logger
+
+    class NodeLogger(Logger):  # type: ignore[misc,unused-ignore]
+        """gunicorn's log lines go where the node's go; requests are not logged, for their addresses hold the token."""
+
+        def setup(self, cfg: Any) -> None:
+            super().setup(cfg)
+            self.error_log.handlers.clear()
+            self.error_log.propagate = True
+
+    options: dict[str, Any] = {
+        "bind": [settings.address],
+        "worker_class": "gthread",
+        "workers": workers,
+        "threads": threads,
+        "timeout": _TIMEOUT_S,
+        "graceful_timeout": _GRACE_S,
+        "keepalive": _KEEP_ALIVE_S,
+        "limit_request_line": 0,
+        "limit_request_field_size": 0,
+        # The configuration is read and its errors are shown before any process is forked; the node starts in each worker.
+        "preload_app": True,
+        # Its commands are gunicorn's own, and its socket would be shared by all nodes of a user.
+        "control_socket_disable": True,
+        "proc_name": "pulsar",
+        "logger_class": NodeLogger,
+        "when_ready": lambda _server: ready(),
+        "post_worker_init": lambda _worker: start_nodes(),
+    }
+    if settings.ssl_pem is not None:
+        options |= {"certfile": settings.ssl_pem, "keyfile": settings.ssl_pem}
+
+    class Server(BaseApplication):  # type: ignore[misc,unused-ignore]
+        """gunicorn, set up by these options alone: no file, no command line, no environment."""
+
+        def load_config(self) -> None:
+            for name, value in options.items():
+                if name in self.cfg.settings:
+                    self.cfg.set(name, value)
+
+        def load(self) -> Application:
+            return load()
+
+    _wait_for_address(settings)
+    Server().run()
+    return 0
+
+
+def _wait_for_address(settings: ServerSettings) -> None:
+    """Return when the address can be listened at; a server that was stopped just now may still be leaving it."""
+    deadline = time.monotonic() + _ADDRESS_S
+    while True:
+        error = _listening_error(settings.host, settings.port)
+        if error is None:
+            return
+        if error.errno != errno.EADDRINUSE:
+            reason = error.strerror or str(error)
+            raise ConfigError(f"cannot listen at {settings.address}: {reason}; correct host and port in server.ini") from error
+        if time.monotonic() > deadline:
+            raise ConfigError(f"{settings.address} is in use by another program; end that, or choose another port in server.ini")
+        time.sleep(0.1)
+
+
+def _listening_error(host: str, port: int) -> OSError | None:
+    """Return why nobody can listen there, None when somebody can."""
+    try:
+        families = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = families[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as exc:
+        return exc
+    return None
+
+
+# -- PasteDeploy ----------------------------------------------------------------------------------------------------------
+
+
+def serve_by_paste_deploy(
+    load: Callable[[], Application], settings: ServerSettings, ini_path: str | None, use: str | None, ready: Callable[[], None]
+) -> int:
+    """Serve by the server that ``[server:main]`` of the ini names, or by ``use`` where that is given, until it is told to end."""
+    from paste.deploy.loadwsgi import SERVER, loadcontext
+
+    try:
+        if use is None:
+            context = loadcontext(SERVER, f"config:{ini_path}", name="main")
+        else:
+            context = loadcontext(SERVER, use)
+            context.local_conf.update({"host": settings.host, "port": str(settings.port), **settings.options})
+    except (LookupError, ImportError) as exc:
+        name = use or settings.use
+        raise ConfigError(
+            f"the server {name} cannot be loaded: {exc}; install its package (for Paste: pip install Paste), or serve by another"
+        ) from exc
+    if settings.ssl_pem is None:
+        context.local_conf.pop("ssl_pem", None)
+    else:
+        context.local_conf["ssl_pem"] = settings.ssl_pem
+    run = context.create()
+    application = load()
+    start_nodes()
+    signal.signal(signal.SIGTERM, _leave)
+    ready()
+    try:
+        run(application)
+    except (SystemExit, KeyboardInterrupt):
+        log.info("told to end")
+    return 0
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
