@@ -65,6 +65,7 @@ setup(
             "pulsar-serve = pulsar.cli.serve:main",
             "pulsar-config = pulsar.cli.config:main",
             "pulsar-check = pulsar.cli.check:main",
+            "pulsar-jobs = pulsar.cli.jobs:main",
         ],
         "paste.app_factory": ["main = pulsar.web.wsgi:app_factory"],
     },

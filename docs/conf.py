@@ -10,7 +10,7 @@ from pulsar import __version__  # noqa: E402
 from pulsar.jobs.states import IGNORED, TRANSITIONS, WIRE_STATUS, EventKind, State  # noqa: E402
 
 project = "pulsar-node"
-copyright = "the pulsar-node developers"  # noqa: A001 - Sphinx wants this name
+copyright = "the pulsar-node developers"
 release = version = __version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build", "_generated"]

@@ -29,12 +29,24 @@ from pulsar.store.sqlite import SqliteStore
 if TYPE_CHECKING:
     from pulsar.store.cache import UploadCache
 
-__all__ = ["PulsarApp"]
+__all__ = ["PulsarApp", "open_ledger"]
 
 log = logging.getLogger(__name__)
 
+_LEDGER = "pulsar.sqlite3"
+
 #: How soon another process of the node notices that the engine's process has died, in seconds.
 _TAKE_OVER_INTERVAL_S = 0.5
+
+
+def open_ledger(config: Config) -> Store:
+    """Return the ledger of a node that may run beside us, to be read; :class:`ConfigError` when there is none."""
+    if config.persistence_directory is None:
+        raise ConfigError("persistence_directory is __none__: such a node keeps its ledger in its own memory only")
+    path = Path(config.persistence_directory, _LEDGER)
+    if not path.exists():
+        raise ConfigError(f"there is no ledger {path}; name the node's configuration directory with -c")
+    return SqliteStore(path)
 
 
 class PulsarApp:
@@ -70,7 +82,7 @@ class PulsarApp:
             _make_directory(directory, "staging_directory")
         if persistence is not None:
             _make_directory(persistence, "persistence_directory", mode=0o700)
-        self._store: Store = SqliteStore(Path(persistence, "pulsar.sqlite3")) if persistence else MemoryStore()
+        self._store: Store = SqliteStore(Path(persistence, _LEDGER)) if persistence else MemoryStore()
         self._files = DiskJobFiles(
             str(Path(persistence, "locks")) if persistence else None,
             sorted({manager.staging_directory for manager in config.managers}),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pulsar.cli.arguments import reporting
 from pulsar.cli.config_files import Plan, app_yml, local_env, server_ini, supervisor_conf, systemd_unit
+from pulsar.config.reader import resolved_path
 from pulsar.config.server import DEFAULT_HOST, DEFAULT_PORT
 from pulsar.errors import ConfigError
 
@@ -101,7 +102,7 @@ def _plan(arguments: Namespace) -> Plan:
         if any(character in (getattr(arguments, name) or "") for character in "\n\r\0"):
             raise ConfigError(f"--{name} must be one line of text")
     return Plan(
-        directory=Path(arguments.directory).expanduser().absolute(),
+        directory=Path(resolved_path(arguments.directory, Path.cwd())),
         command=_launcher(),
         mode="webless" if arguments.mq else _MODES[arguments.wsgi_server],
         user=_user(),

@@ -197,18 +197,22 @@ def _uwsgi_command(launch: _Launch) -> list[str]:
         raise ConfigError(
             f"mode uwsgi needs {launch.config_dir / 'server.ini'}; write it with: pulsar-config --wsgi_server uwsgi"
         )
-    # Without die-on-term uWSGI takes SIGTERM, which every supervisor sends, for a request to start again. The classic section has
-    # a buffer in which the submission of a job with 8 kB of parameters does not fit; this is the largest that uWSGI can have.
     command = [
         uwsgi,
         "--ini-paste",
         str(launch.ini),
+        # Without this uWSGI takes SIGTERM, which every supervisor sends, for a request to start again.
         "--die-on-term",
+        # Without this it would answer every request with an error when the configuration does not work.
         "--need-app",
+        # Into the buffer of the classic section no job with 8 kB of parameters fits; this is the largest that uWSGI can have.
         "--buffer-size",
         "65535",
         "--logformat",
         _UWSGI_LOG_FORMAT,
+        # uWSGI says that it is the interpreter itself; jobs are started by a real one.
+        "--py-sys-executable",
+        sys.executable,
     ]
     if sys.prefix != sys.base_prefix:
         command += ["--virtualenv", sys.prefix]

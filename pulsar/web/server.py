@@ -81,6 +81,8 @@ def serve_by_default(
         "graceful_timeout": _GRACE_S,
         "keepalive": _KEEP_ALIVE_S,
         "limit_request_line": 0,
+        # gunicorn's other parser, which it takes by itself when gunicorn_h1c is installed, ends a line at 1 MB all the same.
+        "http_parser": "python",
         "limit_request_field_size": 0,
         # The configuration is read and its errors are shown before any process is forked; the node starts in each worker.
         "preload_app": True,
@@ -147,6 +149,11 @@ def serve_by_paste_deploy(
     """Serve by the server that ``[server:main]`` of the ini names, or by ``use`` where that is given, until it is told to end."""
     from paste.deploy.loadwsgi import SERVER, loadcontext
 
+    if settings.ssl_pem is not None and (use or settings.use or "").startswith("egg:Paste"):
+        raise ConfigError(
+            "Paste's server speaks no TLS that clients of today accept; serve by the default server, or by a proxy in front, or "
+            "remove ssl_pem from server.ini"
+        )
     try:
         if use is None:
             context = loadcontext(SERVER, f"config:{ini_path}", name="main")

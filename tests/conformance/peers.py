@@ -17,13 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.support.node import ROOT, free_port, processes_of_session, wait_until
 
 __all__ = ["PEERS", "Peer", "RunningPeer"]
 
 VERSIONS = ("0.15.15", "0.16.0")
-CHECK_S = 180.0
+#: A run takes about three seconds; one that waits for a job that has failed does so for minutes.
+CHECK_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class RunningPeer:
 
     def answers(self, process: subprocess.Popen[bytes]) -> bool:
         assert process.poll() is None, f"it ended with status {process.returncode}:\n{self.log_text()[-3000:]}"
-        query = f"?private_token={self.token}" if self.token is not None else ""
+        query = f"?{urlencode({'private_token': self.token})}" if self.token is not None else ""
         try:
             with urllib.request.urlopen(f"{self.url}healthz{query}", timeout=5.0) as answer:
                 return bool(json.load(answer)["version"])

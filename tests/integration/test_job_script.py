@@ -365,6 +365,16 @@ def test_strict_mode_of_an_environment_file_holds_for_the_command_only(job: Scri
     assert (done.stdout, done.stderr, done.returncode, job.return_code) == ("post\n", "", 1, "1\n")
 
 
+def test_options_of_an_environment_file_do_not_keep_the_script_from_its_work(job: ScriptJob) -> None:
+    for _ in range(2):
+        done = job.run("(exit 4)", env_statements=("set -Cfu; IFS=/",), memory_statement="echo found >&2")
+        assert (done.stderr, job.return_code, job.memory_log) == ("", "4\n", "found\n")
+
+
+def test_environment_statement_that_begins_with_a_dash_is_no_option_of_the_script(job: ScriptJob) -> None:
+    assert job.run("echo $A", env_statements=("-x 2> /dev/null; A=1",)).stdout == "1\n"
+
+
 def test_environment_without_a_path_leaves_the_exit_code_all_the_same(job: ScriptJob) -> None:
     done = job.run("(exit 4)", env_statements=("export PATH=/nowhere",))
     assert (done.stderr, job.return_code) == ("", "4\n")
@@ -403,6 +413,12 @@ def test_temporary_directory_of_an_earlier_run_is_moved_aside(job: ScriptJob) ->
     moved = [path for path in job.directory.iterdir() if path.name.startswith("tmp.")]
     assert len(moved) == 2
     assert all((path / "mine").exists() for path in moved)
+
+
+def test_a_link_to_nowhere_in_the_place_of_tmp_is_moved_aside(job: ScriptJob) -> None:
+    (job.directory / "tmp").symlink_to("nowhere")
+    assert job.output("touch $TMPDIR/mine; ls $TMPDIR") == "mine"
+    assert not (job.directory / "tmp").is_symlink()
 
 
 @pytest.mark.parametrize(

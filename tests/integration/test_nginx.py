@@ -74,6 +74,10 @@ def test_jobs_and_files_pass_through(proxied: RunningNode, tmp_path: Path) -> No
     assert proxied.request("POST", "/jobs/1/submit", command_line=command) == b"OK"
     assert proxied.wait_for_end("1")["returncode"] == 0
     assert proxied.request("GET", "/jobs/1/files", name="copy", type="output") == body
+
+
+def test_an_empty_file_passes(proxied: RunningNode) -> None:
+    job = proxied.set_up_job("1")
     proxied.request("POST", "/jobs/1/files", b"", name="empty", type="input")
     assert Path(job["inputs_directory"], "empty").read_bytes() == b""
 

@@ -16,10 +16,9 @@ TOKEN = "a-secret-of-the-tests"
 
 
 @pytest.mark.service("openssl")
-@pytest.mark.parametrize("mode", ["default", pytest.param("paste", marks=pytest.mark.service("paste"))])
-def test_a_node_with_a_certificate_speaks_tls_only(tmp_path: Path, mode: str) -> None:
+def test_a_node_with_a_certificate_speaks_tls_only(tmp_path: Path) -> None:
     certificates = make_certificates(tmp_path / "tls")
-    node = start_node(tmp_path, mode, TOKEN, server={"ssl_pem": "tls/host.pem"}, ca_file=str(certificates.authority))
+    node = start_node(tmp_path, "default", TOKEN, server={"ssl_pem": "tls/host.pem"}, ca_file=str(certificates.authority))
     with node:
         node.submit_job("1", "true")
         assert node.wait_for_end("1")["returncode"] == 0
@@ -50,6 +49,13 @@ def test_a_client_refuses_a_certificate_for_another_name(tmp_path: Path) -> None
     node.start()
     with node, pytest.raises(urllib.error.URLError, match="certificate is not valid"):
         node.request("GET", "/healthz")
+
+
+@pytest.mark.service("paste")
+def test_paste_is_not_asked_to_speak_tls(tmp_path: Path) -> None:
+    (tmp_path / "host.pem").write_text("")
+    with pytest.raises(AssertionError, match="Paste's server speaks no TLS that clients of today accept"):
+        start_node(tmp_path, "paste", TOKEN, server={"ssl_pem": "host.pem"})
 
 
 def test_a_certificate_that_is_not_there_leaves_plain_http_with_a_warning(tmp_path: Path) -> None:

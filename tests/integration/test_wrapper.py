@@ -250,6 +250,15 @@ def test_removed_job_directory_ends_the_wrapper_quietly(job: WrappedJob) -> None
     assert not job.directory.exists()
 
 
+def test_job_directory_that_became_something_else_ends_the_wrapper_quietly(job: WrappedJob) -> None:
+    process, _ = job.start_and_hold()
+    shutil.rmtree(job.directory)
+    job.directory.write_text("")
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert job.directory.read_text() == ""
+
+
 def test_job_directory_that_was_never_there_ends_the_wrapper_quietly(job: WrappedJob, tmp_path: Path) -> None:
     done = subprocess.run([*WRAPPER, str(tmp_path / "none"), "token"], capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -110,9 +111,13 @@ class RunningNode:
         url = f"{self.url}{path}?{urllib.parse.urlencode(query)}" if query else f"{self.url}{path}"
         request = urllib.request.Request(url, data=body if body is not None or method == "GET" else b"", method=method)
         context = ssl.create_default_context(cafile=self.ca_file) if self.scheme == "https" else None
-        with urllib.request.urlopen(request, timeout=timeout_s, context=context) as answer:
-            content: bytes = answer.read()
-            return content
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s, context=context) as answer:
+                content: bytes = answer.read()
+                return content
+        except urllib.error.HTTPError as exc:
+            with exc:  # the connection is closed, the body can still be read
+                raise urllib.error.HTTPError(exc.url, exc.code, exc.reason, exc.headers, io.BytesIO(exc.read())) from None
 
     def json(self, method: str, path: str, **query: str) -> Any:
         """Return the JSON document of the answer."""

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urlencode
 from wsgiref.validate import validator
 
 from pulsar.jobs.job import Killed, advance
-from pulsar.jobs.ports import ManagerProfile
+from pulsar.jobs.ports import ManagerProfile, Store
 from pulsar.jobs.service import JobService
 from pulsar.jobs.states import State
 from pulsar.staging.client_only import ClientOnlyStager
@@ -115,11 +115,12 @@ class WebNode:
         healthz_public: bool = False,
         max_upload_bytes: int = 0,
         with_cache: bool = False,
+        store: Store | None = None,
         **profile: Any,
     ) -> None:
         self.staging = directory / "staging"
         self.staging.mkdir(parents=True, exist_ok=True)
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.files = DiskJobFiles(None, [str(self.staging), str(directory / "other")])
         profiles = {
             "_default_": ManagerProfile("_default_", str(self.staging), **profile),

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "web": BOTTOM | {"jobs", "config", "store", "core"},
     "core": BOTTOM | {"jobs", "config", "store", "managers", "staging"},
     "main": BOTTOM | {"config", "core", "cli"},
-    "cli": BOTTOM | {"config", "core", "main", "web", "client"},
+    "cli": BOTTOM | {"config", "jobs", "core", "main", "web", "client"},
 }
 
 #: Third-party libraries and the only parts that may import them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pulsar.protocol.commands import COMMANDS
 from pulsar.protocol.layout import PATH_TYPES
+from pulsar.store.sqlite import SqliteStore
 from tests.support.web import WebNode
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
@@ -83,13 +85,20 @@ def targets(draw: st.DrawFn) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("outside")
+    """A directory in which nothing but the node's own may change."""
+    path = tmp_path_factory.mktemp("outside")
+    (path / "secret").write_text("keep out")
+    return path
 
 
-@pytest.fixture(scope="module")
-def node(outside: Path) -> WebNode:
-    (outside / "secret").write_text("keep out")
-    return WebNode(outside / "node", with_cache=True)
+@pytest.fixture(scope="module", params=["memory", "sqlite"])
+def node(request: pytest.FixtureRequest, outside: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebNode]:
+    if request.param == "memory":
+        yield WebNode(outside / "node", with_cache=True)
+        return
+    store = SqliteStore(tmp_path_factory.mktemp("ledger") / "ledger.sqlite3")
+    yield WebNode(outside / "node", with_cache=True, store=store)
+    store.close()
 
 
 def furnish(node: WebNode) -> None:
@@ -108,7 +117,7 @@ def furnish(node: WebNode) -> None:
     os.mkfifo(outputs / "fifo")
 
 
-@settings(max_examples=600, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=400, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(target=targets(), body=st.binary(max_size=20), head=headers, length=st.integers(0, 30) | st.none())
 def test_no_request_makes_the_node_fail(
     node: WebNode, outside: Path, target: tuple[str, str], body: bytes, head: dict[str, str], length: int | None
