@@ -40,6 +40,7 @@ class Contender:
     config_words: tuple[str, ...] = ()
     launch_words: tuple[str, ...] = ()
     ini_changes: tuple[tuple[str, str], ...] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 def _our_bin() -> Path:
@@ -64,6 +65,7 @@ CONTENDERS: dict[str, Contender] = {
                 # uWSGI loads it by PasteDeploy, which has to be told what the application is.
                 (r"^\[app:main\]$", "[app:main]\npaste.app_factory = pulsar.web.wsgi:app_factory"),
             ),
+            stop_signal=signal.SIGINT,  # by SIGTERM uWSGI starts again
         ),
     )
 }
@@ -178,12 +180,12 @@ class Server:
         return processor_seconds(self.pids())
 
     def stop(self) -> None:
-        """End it: SIGTERM to all of its processes, and SIGKILL to what is left of them after a time."""
+        """End it: by its signal to all of its processes, and SIGKILL to what is left of them after a time."""
         if self.process is None:
             return
         deadline = time.monotonic() + _STOP_S
-        # The first process, which forwards it; the peer's launcher is a shell that does not, so the others get it as well.
-        signal_number = signal.SIGTERM
+        # To all: the peer's launcher is a shell that does not pass it on.
+        signal_number = self.contender.stop_signal
         while pids := self.pids():
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):

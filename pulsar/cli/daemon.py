@@ -11,9 +11,11 @@ import atexit
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +174,15 @@ def _try_lock(fd: int) -> bool:
 
 def _stop_holder(fd: int, path: Path, patience_s: float) -> int:
     pid = _number_in(fd)
+    handle = _handle_of(pid)
+    try:
+        return _stop_process(fd, path, pid, handle, patience_s)
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def _stop_process(fd: int, path: Path, pid: int, handle: int, patience_s: float) -> int:
     if not _holds(pid, fd):
         print(f"the pid file {path} is locked, but not by its process {pid}; end the daemon by hand", file=sys.stderr)
         return 1
@@ -182,7 +193,8 @@ def _stop_holder(fd: int, path: Path, patience_s: float) -> int:
     except PermissionError:
         print(f"the daemon {pid} belongs to another user; stop it as that user", file=sys.stderr)
         return 1
-    if not _wait_for_lock(fd, patience_s):
+    deadline = time.monotonic() + patience_s
+    if not (_wait_for_lock(fd, patience_s) and _wait_for_process(handle, deadline)):
         print(f"the daemon {pid} has not ended within {patience_s:g} seconds; see its log", file=sys.stderr)
         return 1
     if _is_same_file(fd, path):
@@ -207,6 +219,19 @@ def _holds(pid: int, fd: int) -> bool:
             if os.path.samestat(descriptor.stat(), wanted):
                 return True
     return False
+
+
+def _handle_of(pid: int) -> int:
+    """Return a descriptor that stands for this very process; -1 where there is none, or no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1
+
+
+def _wait_for_process(handle: int, deadline: float) -> bool:
+    """Wait for the very end of a process: the kernel gives its locks back a moment earlier."""
+    return handle < 0 or bool(select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0])
 
 
 def _wait_for_lock(fd: int, patience_s: float) -> bool:

@@ -18,18 +18,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pulsar.errors import CannotAsk
 from pulsar.jobs.job import Job, JobKey, Reason
 from pulsar.jobs.ports import Changed, Exit, Failure, JobFiles, Observation, Queued, Running
 from pulsar.managers import wrapper
 from pulsar.managers.launch import LaunchSettings, script_of
 from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome, seal
-from pulsar.managers.processes import MARK_VARIABLE, EndWatcher, Identity, end_tree
+from pulsar.managers.processes import MARK_VARIABLE, EndWatcher, Identity, bears_mark, end_tree, script_in_session
 
 __all__ = ["LocalManager"]
 
 log = logging.getLogger(__name__)
 
 _WRAPPER = str(Path(wrapper.__file__).resolve())
+#: The same, compiled already: 2 ms less for every job. It is not there when the installation cannot be written to.
+_COMPILED_WRAPPER = str(getattr(wrapper, "__cached__", "") or "")
 
 #: The environment that a local job starts with is clean: these names of the node's own, and a locale (specification 9.4).
 _INHERITED = ("HOME", "PATH", "TMPDIR")
@@ -103,9 +106,10 @@ class LocalManager:
             started = self._started.get(job.key)
         # A wrapper that a node started just before it was killed may come to claim the job yet; now it cannot.
         sealed = seal(job.directory)
-        identity = started.identity if started else None
+        identity = started.identity if started else Identity.parse(job.external_id)
         if identity is None and not sealed:
-            identity = Identity.parse(job.external_id) or _identity_of(read_claim(job.directory))
+            claimed = _identity_of(read_claim(job.directory))
+            identity = claimed if claimed and bears_mark(claimed.pid, _mark(job)) else None
         end_tree(identity or Identity(0, 0, ""), _mark(job), grace_s=self._grace_s)
         if started is not None:
             self._take_end(job.key, started.identity)
@@ -157,7 +161,7 @@ class LocalManager:
             open(os.open(metadata / "job_stderr", flags, 0o666), "wb") as stderr,
         ):
             child = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", _WRAPPER, job.directory, _mark(job)],
+                [sys.executable, "-I", "-S", "-B", _wrapper_program(), job.directory, _mark(job)],
                 cwd=Path(job.directory, "working"),
                 env=_environment(job),
                 stdin=subprocess.DEVNULL,
@@ -177,16 +181,18 @@ class LocalManager:
 
     def _adopt(self, job: Job) -> None:
         """Meet a job that an earlier process of the node has handed over."""
-        claim = read_claim(job.directory)
-        identity = Identity.parse(job.external_id) or _identity_of(claim)
-        if identity is None:
-            self._enqueue(job)
-        elif identity.is_alive:
-            log.info("job %s: found again as process %d", job.key, identity.pid)
-            self._watch(_Started(job, identity))
-        else:
-            self._ended[job.key] = self._outcome(job, identity)
+        names = [Identity.parse(job.external_id), _identity_of(read_claim(job.directory))]
+        known = [identity for identity in names if identity is not None]
+        # The claim is a file that the job can write: a process counts only if it bears the job's mark.
+        alive = [identity for identity in known if identity.is_alive and bears_mark(identity.pid, _mark(job))]
+        if alive:
+            log.info("job %s: found again as process %d", job.key, alive[0].pid)
+            self._watch(_Started(job, alive[0]))
+        elif known:
+            self._settle(job, known[-1], None)
             self._changed(job.key)
+        else:
+            self._enqueue(job)
 
     # -- the end of a job ---------------------------------------------------------------------------------------------
 
@@ -198,13 +204,37 @@ class LocalManager:
                 return
             status = started.child.wait() if started.child is not None else None
             del self._started[key]
-            if status == wrapper.CLAIMED_BY_ANOTHER:
-                # An earlier process of the node had started it before it could say so; that one counts.
-                self._adopt(started.job)
-            else:
-                self._ended[key] = self._outcome(started.job, identity)
+            try:
+                self._settle(started.job, identity, status)
+            except CannotAsk as exc:
+                # Nothing is remembered of the job now, so the next poll meets it as after a restart, and reads again.
+                log.warning("job %s: how it ended cannot be read yet: %s", key, exc)
             self._start_waiting()
         self._changed(key)
+
+    def _settle(self, job: Job, identity: Identity, status: int | None) -> None:
+        claim = read_claim(job.directory)
+        if status == wrapper.CLAIMED_BY_ANOTHER:
+            if claim is not None:
+                self._adopt(job)  # an earlier process of the node had started it before it could say so; that one counts
+            else:
+                self._ended[job.key] = Failure(
+                    Reason.INTERNAL, "its file 'pid' is not a claim of this node, so it was not started"
+                )
+        elif status == wrapper.CANNOT_WRITE:
+            what = "could not claim the job, which did not run" if claim is None else "could not write down how it ended"
+            self._ended[job.key] = Failure(Reason.STORAGE_FULL, f"its wrapper {what}; its job_stderr has the cause")
+        elif read_outcome(job.directory) is None and (script := self._script_without_wrapper(job, claim)) is not None:
+            log.warning("job %s: its wrapper was killed, its script goes on as process %d", job.key, script.pid)
+            self._watch(_Started(job, script))
+        else:
+            self._ended[job.key] = self._outcome(job, identity)
+
+    def _script_without_wrapper(self, job: Job, claim: Claim | None) -> Identity | None:
+        """Return the script that outlived its wrapper. It still writes its return code itself."""
+        if claim is None:
+            return None
+        return script_in_session(claim.pid, f"{job.directory}/command.sh")
 
     def _outcome(self, job: Job, identity: Identity) -> Observation:
         match read_outcome(job.directory):
@@ -222,6 +252,10 @@ class LocalManager:
         if not Path(job.directory).is_dir():
             return Failure(Reason.KILLED, "its directory was removed while it ran")
         return Failure(Reason.KILLED, "all its processes were killed before it could leave an exit code")
+
+
+def _wrapper_program() -> str:
+    return _COMPILED_WRAPPER if _COMPILED_WRAPPER and os.path.exists(_COMPILED_WRAPPER) else _WRAPPER  # noqa: PTH110 - hot path
 
 
 def _identity_of(claim: Claim | None) -> Identity | None:

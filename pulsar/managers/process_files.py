@@ -17,7 +17,7 @@ from typing import Any
 
 from pulsar.errors import CannotAsk
 
-__all__ = ["Claim", "ExitedWith", "KilledBy", "NotStarted", "Outcome", "process_is_alive", "read_claim", "read_outcome", "seal"]
+__all__ = ["Claim", "ExitedWith", "KilledBy", "NotStarted", "Outcome", "read_claim", "read_outcome", "seal"]
 
 _MAX_BYTES = 4096
 
@@ -121,42 +121,6 @@ def _is_sealed(path: Path) -> bool:
         return True
     except OSError:
         return False
-
-
-def process_is_alive(claim: Claim) -> bool:
-    """Return whether the very process that made the claim runs; another one with its pid does not count, nor a zombie."""
-    boot = _boot_id()
-    if claim.pid <= 0 or (claim.boot and boot and claim.boot != boot):
-        return False
-    try:
-        with open(f"/proc/{claim.pid}/stat", "rb") as file:
-            # The command's name, in parentheses, may hold anything; the fields after the last one are plain.
-            fields = file.read(_MAX_BYTES).rpartition(b")")[2].split()
-        return fields[0] not in (b"Z", b"X") and claim.start in (0, int(fields[19]))
-    except (FileNotFoundError, ProcessLookupError):
-        return not Path("/proc/self/stat").exists() and _exists(claim.pid)
-    except (IndexError, ValueError):
-        return False
-    except OSError as exc:
-        raise CannotAsk(f"cannot look at process {claim.pid}: {exc.strerror}") from exc
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def _read_object(path: str) -> dict[str, Any]:

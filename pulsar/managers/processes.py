@@ -7,6 +7,7 @@ the machine, which together belong to one process only (proc(5), fields 1 and 22
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import selectors
 import signal
@@ -20,7 +21,9 @@ import psutil
 
 from pulsar.errors import CannotAsk
 
-__all__ = ["MARK_VARIABLE", "EndWatcher", "Identity", "end_tree"]
+__all__ = ["MARK_VARIABLE", "EndWatcher", "Identity", "bears_mark", "end_tree", "script_in_session"]
+
+log = logging.getLogger(__name__)
 
 #: Environment variable that every process of a job inherits; by it those that left the session and the tree are found.
 MARK_VARIABLE = "_PULSAR_JOB_MARK"
@@ -143,12 +146,12 @@ class EndWatcher:
                     continue
                 self._selector.unregister(key.fileobj)
                 os.close(key.fd)
-                key.data()
+                _call(key.data)
             for identity, ended in self._take_new():
                 self._register(identity, ended)
             for item in [item for item in self._polled if not item[0].is_alive]:
                 self._polled.remove(item)
-                item[1]()
+                _call(item[1])
 
     def _take_new(self) -> list[tuple[Identity, Callable[[], None]]]:
         with self._lock:
@@ -159,7 +162,7 @@ class EndWatcher:
         try:
             fd = os.pidfd_open(identity.pid)
         except ProcessLookupError:
-            ended()
+            _call(ended)
             return
         except (AttributeError, OSError):  # no pidfds here, or no descriptors left
             self._polled.append((identity, ended))
@@ -168,7 +171,14 @@ class EndWatcher:
             self._selector.register(fd, selectors.EVENT_READ, ended)
         else:  # the pid belongs to another process by now, or its process is a zombie
             os.close(fd)
-            ended()
+            _call(ended)
+
+
+def _call(ended: Callable[[], None]) -> None:
+    try:
+        ended()
+    except Exception:
+        log.exception("the end of a job's process could not be taken note of; the next poll finds it")
 
 
 def end_tree(root: Identity, mark: str, *, grace_s: float, timeout_s: float = 15.0) -> None:
@@ -217,7 +227,7 @@ def _members(root: Identity, mark: str) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):
             if own not in (0, process.uids().real):
                 continue
-            if (session_is_its and os.getsid(process.pid) == root.pid) or _carries(process.pid, mark):
+            if (session_is_its and os.getsid(process.pid) == root.pid) or bears_mark(process.pid, mark):
                 found[process.pid] = process
                 found.update((child.pid, child) for child in process.children(recursive=True))
     return [process for process in found.values() if _is_running(process)]
@@ -234,7 +244,20 @@ def _session_is_of(root: Identity) -> bool:
     return stat is None or stat[1] == root.start
 
 
-def _carries(pid: int, mark: str) -> bool:
+def script_in_session(session: int, script: str) -> Identity | None:
+    """Return the oldest living process of the session that runs ``script`` (``/bin/bash SCRIPT``); None when there is none."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == session and process.cmdline()[1:2] == [script]:
+                identity = Identity.of(process.pid)
+                if identity is not None and identity.is_alive:
+                    found.append(identity)
+    return min(found, key=lambda identity: identity.start, default=None)
+
+
+def bears_mark(pid: int, mark: str) -> bool:
+    """Whether the process has the mark in the environment it was started with; False for one that may not be looked at."""
     entry = f"{MARK_VARIABLE}={mark}".encode()
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()

@@ -41,6 +41,9 @@ _RESET = (
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 _PATIENCE_S = 60.0
 
+#: What link(2) says on a file system that has no hard links.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
 #: More bytes than an outcome needs; the rest are spaces.
 _ROOM = 256
 
@@ -79,7 +82,13 @@ def _claim(directory: str, token: str) -> bool:
     text = f'{{"pid": {pid}, "start": {_start_time()}, "boot": "{_boot_id()}", "token": "{_plain(token)}"}}\n'
     try:
         _put(_create(part), text.encode())
-        os.link(part, f"{directory}/pid")  # unlike a rename, it fails when the name exists
+        try:
+            os.link(part, f"{directory}/pid")  # unlike a rename, it fails when the name exists
+        except OSError as exc:
+            if exc.errno not in _NO_LINKS:
+                raise
+            # No hard links here: the same, except that a kill just now would leave an empty claim.
+            _put(os.open(f"{directory}/pid", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), text.encode())
     except FileExistsError:
         return False
     finally:

@@ -6,6 +6,7 @@ a request line holds a whole job description (specification 1.1).
 
 from __future__ import annotations
 
+import configparser
 import errno
 import logging
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import quote
 
 from pulsar.config.files import read_ini
 from pulsar.config.server import ServerSettings
@@ -45,8 +47,15 @@ def load_application(ini_path: str | None, app: str = "main") -> Application:
         return app_factory(global_conf)
     from paste.deploy import loadapp
 
-    application: Application = loadapp(f"config:{ini_path}", name=app)
+    try:
+        application: Application = loadapp(_config_uri(ini_path), name=app)
+    except (configparser.Error, LookupError) as exc:
+        raise ConfigError(f"{ini_path}: [app:{app}] cannot be loaded: {' '.join(str(exc).split())}; correct the section") from exc
     return application
+
+
+def _config_uri(ini_path: str | None) -> str:
+    return "config:" + quote(str(ini_path))
 
 
 def _has_app(ini_path: str, app: str) -> bool:
@@ -156,7 +165,7 @@ def serve_by_paste_deploy(
         )
     try:
         if use is None:
-            context = loadcontext(SERVER, f"config:{ini_path}", name="main")
+            context = loadcontext(SERVER, _config_uri(ini_path), name="main")
         else:
             context = loadcontext(SERVER, use)
             context.local_conf.update({"host": settings.host, "port": str(settings.port), **settings.options})

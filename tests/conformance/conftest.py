@@ -56,6 +56,8 @@ def running_peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         def give(peer: Peer, token: str | None = None) -> str:
             if (peer, token) not in urls:
                 directory: Path = tmp_path_factory.mktemp(f"peer-{peer.version}")
+                # This server does not make the directory of its cache itself.
+                (directory / "cache").mkdir()
                 server = peer.serving(directory, token=token, file_cache_dir=str(directory / "cache"))
                 urls[peer, token] = stack.enter_context(server).url
             return urls[peer, token]

@@ -112,6 +112,43 @@ def test_a_wrapper_that_is_killed_with_all_its_session_leaves_a_failed_job(tmp_p
     assert (found["status"], found["reason"]) == ("failed", "killed")
 
 
+@pytest.mark.parametrize("meanwhile", ["the node is there", "the node is away"])
+def test_a_script_that_outlives_its_wrapper_is_waited_for(tmp_path: Path, meanwhile: str) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with running(tmp_path) as app:
+        launch(app, "1", f"touch started; cat {shlex.quote(str(gate))}; exit 11")
+        until((tmp_path / "staging" / "1" / "working" / "started").exists)
+        pid = int(app.service.timeline(MANAGER, "1")[-1].detail.split(":")[0])
+        if meanwhile == "the node is there":
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: not alive(pid))
+    if meanwhile == "the node is away":
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(pid))
+    with running(tmp_path) as app:
+        assert document(app, "1")["status"] == "running"
+        gate.write_text("go")
+        assert [ended(app, "1")[name] for name in ("status", "returncode")] == ["complete", 11]
+
+
+def test_a_forged_claim_does_not_make_the_node_kill_a_stranger(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        forged = {"pid": stranger.pid, "start": 1, "boot": "", "token": ""}
+        with running(tmp_path) as app:
+            launch(app, "1", f"echo {shlex.quote(json.dumps(forged))} > ../pid; touch done; sleep 60")
+            until((tmp_path / "staging" / "1" / "working" / "done").exists)
+        with running(tmp_path) as app:
+            until_status(app, "1", "running")
+            app.service.cancel(MANAGER, "1")
+            assert document(app, "1")["status"] == "cancelled"
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
 def test_the_streams_and_lists_of_a_job_come_home(tmp_path: Path) -> None:
     command = (
         "cat ../inputs/in.txt > made.txt; mkdir -p deep/er; echo x > deep/er/y; echo out > ../outputs/o.dat; "

@@ -25,11 +25,11 @@ from pulsar.managers.process_files import (
     KilledBy,
     NotStarted,
     Outcome,
-    process_is_alive,
     read_claim,
     read_outcome,
     seal,
 )
+from pulsar.managers.processes import Identity
 from pulsar.managers.script import ScriptSpec, job_script
 
 WRAPPER = [sys.executable, "-I", "-S", "-B", str(Path(wrapper.__file__).resolve())]
@@ -179,7 +179,7 @@ def test_script_goes_on_without_its_wrapper_and_leaves_its_exit_code(job: Wrappe
     process.kill()
     process.wait(30)
     assert job.claim is not None
-    assert not process_is_alive(job.claim)
+    assert not identity_of(job.claim).is_alive
     assert job.outcome is None
     job.release()
     until_all_ended(process)
@@ -264,6 +264,10 @@ def test_job_directory_that_was_never_there_ends_the_wrapper_quietly(job: Wrappe
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def identity_of(claim: Claim) -> Identity:
+    return Identity(claim.pid, claim.start, claim.boot)
+
+
 # -- the claim ----------------------------------------------------------------------------------------------------------
 
 
@@ -272,10 +276,10 @@ def test_claim_names_the_living_wrapper(job: WrappedJob) -> None:
     claim = job.claim
     assert claim is not None
     assert (claim.pid, claim.token) == (process.pid, "token")
-    assert process_is_alive(claim)
+    assert identity_of(claim).is_alive
     job.release()
     process.wait(30)
-    assert not process_is_alive(claim)
+    assert not identity_of(claim).is_alive
     assert job.claim == claim, "the claim stays, so that nobody runs the job again"
 
 
@@ -284,10 +288,9 @@ def test_another_process_with_the_pid_is_not_taken_for_the_wrapper(job: WrappedJ
     job.start_and_hold()
     claim = job.claim
     assert claim is not None
-    assert not process_is_alive(replace(claim, start=claim.start + 1))
-    assert not process_is_alive(replace(claim, boot="another boot"))
-    assert process_is_alive(replace(claim, boot=""))
-    assert process_is_alive(replace(claim, start=0))
+    assert not identity_of(replace(claim, start=claim.start + 1)).is_alive
+    assert not identity_of(replace(claim, boot="another boot")).is_alive
+    assert identity_of(replace(claim, boot="")).is_alive
 
 
 @on_linux
@@ -297,7 +300,7 @@ def test_a_zombie_is_not_alive(job: WrappedJob) -> None:
     assert claim is not None
     job.release()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert not process_is_alive(claim)
+    assert not identity_of(claim).is_alive
 
 
 def test_token_cannot_forge_a_claim(job: WrappedJob) -> None:
@@ -429,9 +432,18 @@ def test_job_that_cannot_be_claimed_for_want_of_room_waits_for_it(job: WrappedJo
     assert job.outcome == ExitedWith(0)
 
 
+def test_job_is_claimed_where_there_are_no_hard_links(job: WrappedJob) -> None:
+    job.write_script("echo run >> ../runs")
+    no_links = "def link(*_): raise PermissionError(errno.EPERM, 'no links here')\nos.link = link"
+    assert run_with_trouble(job, no_links).stdout == "status 0\n"
+    assert job.claim is not None
+    assert run_with_trouble(job, no_links).stdout == f"status {wrapper.CLAIMED_BY_ANOTHER}\n"
+    assert (job.directory / "runs").read_text() == "run\n"
+
+
 def test_job_that_cannot_be_claimed_does_not_run(job: WrappedJob) -> None:
     job.write_script("echo run >> ../runs")
-    done = run_with_trouble(job, "def link(*_): raise PermissionError(errno.EPERM, 'no links here')\nos.link = link")
+    done = run_with_trouble(job, "def link(*_): raise PermissionError(errno.EACCES, 'not here')\nos.link = link")
     assert done.stdout == f"status {wrapper.CANNOT_WRITE}\n"
     assert "cannot claim the job" in done.stderr
     assert "runs" not in job.names()
@@ -472,6 +484,7 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "bytes": put_text(b"\xff\xfe\0\n"),
     "half": put_text(b'{"code": '),
     "huge": put_text(b"0" * 10_000_000),
+    "huge number": put_text(b"0" + b" " * 10_000),
     "huge object": put_text(b'{"code": 0, "x": "' + b"x" * 10_000 + b'"}'),
     "deep": put_text(b"[" * 4000),
     "list": put_text(b"[0]"),
