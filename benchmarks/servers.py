@@ -61,7 +61,8 @@ CONTENDERS: dict[str, Contender] = {
             launch_words=("--mode", "uwsgi"),
             ini_changes=(
                 # What is written there waits for a web server in front that speaks uWSGI's protocol.
-                (r"^socket = .*$", f"http = {HOST}:PORT\nbuffer-size = 65535"),
+                # Loaded by the master and then forked, as uWSGI does unless told, the peer has no threads that would run jobs.
+                (r"^socket = .*$", f"http = {HOST}:PORT\nbuffer-size = 65535\nlazy-apps = True"),
                 # uWSGI loads it by PasteDeploy, which has to be told what the application is.
                 (r"^\[app:main\]$", "[app:main]\npaste.app_factory = pulsar.web.wsgi:app_factory"),
             ),

@@ -437,7 +437,12 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             1,
             "Processes of the default server that answer requests. One of all processes is also the engine that runs jobs.",
         ),
-        Option("web_threads", POSITIVE, 8, "Requests that each of these processes answers at once."),
+        Option(
+            "web_threads",
+            POSITIVE,
+            256,
+            "Requests that each of these processes answers at once. A thread is made when it is first needed; a slow upload keeps one.",
+        ),
         Option(
             "logging",
             MAPPING,

@@ -24,7 +24,7 @@ from pulsar.config.server import ServerSettings
 from pulsar.errors import ConfigError
 from pulsar.web.wsgi import app_factory, start_nodes
 
-__all__ = ["Application", "load_application", "serve_by_default", "serve_by_paste_deploy"]
+__all__ = ["Application", "load_application", "serve_by_gunicorn", "serve_by_paste_deploy"]
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _has_app(ini_path: str, app: str) -> bool:
 # -- gunicorn -------------------------------------------------------------------------------------------------------------
 
 
-def serve_by_default(
+def serve_by_gunicorn(
     load: Callable[[], Application], settings: ServerSettings, workers: int, threads: int, ready: Callable[[], None]
 ) -> int:
     """Serve until SIGTERM or SIGINT, with ``workers`` processes of ``threads`` threads; call ``ready`` once the port is open."""

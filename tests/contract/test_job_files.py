@@ -195,6 +195,7 @@ def test_exclusive_is_released_by_an_error(files: JobFiles, job: Path) -> None:
         pass
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_exclusive_excludes_processes(tmp_path: Path, staging: Path) -> None:
     files = DiskJobFiles(str(tmp_path / "locks"), [str(staging)])
     reader, writer = os.pipe()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pulsar.errors import ConfigError
+from pulsar.web import wsgi
 from pulsar.web.wsgi import NodeApplication, app_factory, start_nodes
 from tests.support.node import wait_until
 from tests.support.web import Client
@@ -25,7 +26,8 @@ def ini(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def application(ini: Path) -> Iterator[NodeApplication]:
+def application(ini: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeApplication]:
+    monkeypatch.setattr(wsgi, "_nodes", [])
     application = app_factory({"__file__": str(ini), "here": str(ini.parent)}, app_config=str(ini.parent / "app.yml"))
     yield application
     application.app.shutdown(10)
@@ -50,6 +52,7 @@ def test_a_server_can_start_it_and_more_than_once(application: NodeApplication) 
     wait_until(lambda: engine_of(application) == "this process", "the engine")
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_every_process_forked_from_a_loaded_node_serves_and_one_is_the_engine(application: NodeApplication) -> None:
     reader, writer = os.pipe()
     children = []

@@ -26,7 +26,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         given.update(server="paste", settings=settings, ini=ini_path, use=use)
         return 0
 
-    monkeypatch.setattr(servers, "serve_by_default", default)
+    monkeypatch.setattr(servers, "serve_by_gunicorn", default)
     monkeypatch.setattr(servers, "serve_by_paste_deploy", paste)
     monkeypatch.setattr(serve, "configure_logging", lambda *_: None)
     monkeypatch.delenv("PULSAR_CONFIG_DIR", raising=False)

@@ -226,6 +226,7 @@ def test_a_trash_that_is_a_link_is_not_followed(files: DiskJobFiles, job: Path, 
     assert job.exists()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_two_sweepers_do_not_disturb_each_other(tmp_path: Path) -> None:
     files = DiskJobFiles(None, [str(tmp_path)])
     for number in range(20):
