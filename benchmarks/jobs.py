@@ -14,12 +14,12 @@ from typing import Any
 
 from benchmarks.wire import Connection
 
-__all__ = ["POLL_INTERVAL_S", "JobClient", "long_job", "run_jobs_in_parallel", "run_jobs_in_turn"]
+__all__ = ["LONGEST_JOB_S", "POLL_INTERVAL_S", "JobClient", "long_job", "run_jobs_in_parallel", "run_jobs_in_turn"]
 
 POLL_INTERVAL_S = 0.010
 _JOB_TIMEOUT_S = 60.0
 #: No job of a measurement may outlive it for longer, whatever happens to the harness.
-_LONGEST_JOB_S = 1800
+LONGEST_JOB_S = 1800
 
 
 class JobClient:
@@ -73,6 +73,10 @@ class JobClient:
         """Fetch a file."""
         query = {"job_id": job_id, "name": name, "type": path_type}
         return self._connection.request("GET", f"{self._prefix}/jobs/{job_id}/files", query).require_ok()
+
+    def cancel(self, job_id: str) -> None:
+        """End the job."""
+        self._connection.request("PUT", f"{self._prefix}/jobs/{job_id}/cancel", {"job_id": job_id}).require_ok()
 
     def clean(self, job_id: str) -> None:
         """Remove the job."""
@@ -141,7 +145,7 @@ def long_job(port: int, job_id: str, directory: Path, manager: str | None = None
     with JobClient(port, manager=manager) as client:
         client.set_up(job_id)
         # In a place that a rename fills, so that a number is never read by half.
-        client.submit(job_id, f"sh -c 'echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep {_LONGEST_JOB_S}'")
+        client.submit(job_id, f"sh -c 'echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep {LONGEST_JOB_S}'")
         deadline = time.monotonic() + _JOB_TIMEOUT_S
         while not (pid_file.exists() and client.status(job_id)["status"] == "running"):
             if time.monotonic() > deadline:

@@ -15,7 +15,7 @@ class Aim(Enum):
     RATIO_AT_LEAST = "ratio at least"
     RATIO_AT_MOST = "ratio at most"
     VALUE_BELOW = "below"
-    CHANGE_WITHIN = "change within"
+    NOT_WORSE_BY = "not worse by"
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Target:
     aim: Aim
     bound: float
 
-    def is_met(self, first: float | None, second: float | None) -> bool | None:
-        """Return whether it is met; None when it cannot be told."""
+    def is_met(self, first: float | None, second: float | None, *, is_rate: bool = False) -> bool | None:
+        """Return whether it is met; None when it cannot be told. ``is_rate``: more is better."""
         if first is None or (second is None and self.aim is not Aim.VALUE_BELOW):
             return None
         if self.aim is Aim.VALUE_BELOW:
@@ -36,17 +36,17 @@ class Target:
             return first >= self.bound * second
         if self.aim is Aim.RATIO_AT_MOST:
             return first < self.bound * second
-        return abs(first - second) <= self.bound * second
+        return first >= second * (1 - self.bound) if is_rate else first <= second * (1 + self.bound)
 
     def __str__(self) -> str:
         match self.aim:
             case Aim.RATIO_AT_LEAST:
-                return f"≥ {self.bound:g} ×"
+                return f"≥ {self.bound:g} x"
             case Aim.RATIO_AT_MOST:
-                return f"< {self.bound:g} ×"
+                return f"< {self.bound:g} x"
             case Aim.VALUE_BELOW:
                 return f"< {self.bound:g}"
-        return f"± {self.bound * 100:g} %"
+        return f"≤ {self.bound * 100:g} % worse"
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Metric:
     title: str
     unit: str
     target: Target | None = None
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more of it is better."""
+        return self.unit.endswith("/s")
 
 
 @dataclass(frozen=True)
@@ -100,17 +105,17 @@ class Section:
     def is_met(self, metric: Metric) -> bool | None:
         """Return whether the target of the metric is met; None when there is none, or it cannot be told."""
         first, second = self.medians(metric.key)[:2]
-        return metric.target.is_met(first, second) if metric.target else None
+        return metric.target.is_met(first, second, is_rate=metric.is_rate) if metric.target else None
 
 
 def number(value: float | None) -> str:
     """Return a value with three significant digits or more, for a table."""
     if value is None:
-        return "–"
+        return "-"
     size = abs(value)
     return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
 def ratio_text(value: float | None) -> str:
     """Return a ratio for a table."""
-    return "–" if value is None else f"{value:.2f} ×"
+    return "-" if value is None else f"{value:.2f} x"

@@ -12,6 +12,6 @@ from benchmarks.scenarios.transfer import LargeFile
 
 __all__ = ["SCENARIOS"]
 
-SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (StatusRequests(), LargeFile(), SmallFiles(), NoopJobs(), StartUp(), FullLedger())
-}
+_ALL: tuple[Scenario, ...] = (StatusRequests(), LargeFile(), SmallFiles(), NoopJobs(), StartUp(), FullLedger())
+
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -441,7 +441,7 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "web_threads",
             POSITIVE,
             256,
-            "Requests that each of these processes answers at once. A thread is made when it is first needed; a slow upload keeps one.",
+            "Requests that each of these processes answers at once. A thread is made when first needed; a slow upload keeps one.",
         ),
         Option(
             "logging",

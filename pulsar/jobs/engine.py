@@ -24,16 +24,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from pulsar.errors import LedgerError, PulsarError, StaleRevision, StorageFull
-from pulsar.jobs.job import Event, Failed, Job, JobKey, Killed, Reason, Staged, Submitted, TimelineEntry, advance
+from pulsar.jobs.job import Event, Failed, Job, JobKey, Killed, Reason, Staged, Started, Submitted, TimelineEntry, advance
 from pulsar.jobs.monitor import Monitor
-from pulsar.jobs.ports import JobFiles, Manager, Stager, Store
+from pulsar.jobs.ports import JobFiles, Manager, Running, Stager, Store
 from pulsar.jobs.service import JobService
-from pulsar.jobs.states import State
+from pulsar.jobs.states import EventKind, State
 from pulsar.retry import Backoff
 
 __all__ = ["Engine"]
@@ -47,6 +47,10 @@ ACTIVITY_THREADS = 6
 _FEED_INTERVAL_S = 1.0
 _HOUSEKEEPING_INTERVAL_S = 60.0
 _TRANSIENT = Backoff(start=0.5, maximum=60.0)
+
+
+#: What a state calls for: given the job and a way to see that it should leave off, it returns what happened, one event or more.
+Activity = Callable[[Job, Callable[[], bool]], "Event | Sequence[Event] | None"]
 
 
 class _Lane:
@@ -98,7 +102,7 @@ class Engine:
         self._service = service
         self._history_s = history_s
         self._clock = clock
-        self._monitor = Monitor(managers, self._apply)
+        self._monitor = Monitor(managers, self._observed)
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(ACTIVITY_THREADS, thread_name_prefix="pulsar-activity")
@@ -273,21 +277,23 @@ class Engine:
             return Failed(Reason.STORAGE_FULL if isinstance(exc, StorageFull) else Reason.STAGING_IN, str(exc))
         return None if cancelled() else Staged()
 
-    def _submit(self, job: Job, cancelled: Callable[[], bool]) -> Event | None:
+    def _submit(self, job: Job, cancelled: Callable[[], bool]) -> Sequence[Event] | None:
         manager = self._managers[job.manager]
-        external_id = manager.find(job)
-        if external_id is None:
+        handed: str | Running | None = manager.find(job)
+        if handed is None:
             if cancelled():
                 return None
             try:
-                external_id = manager.submit(job)
+                handed = manager.submit(job)
             except StorageFull as exc:
-                return Failed(Reason.STORAGE_FULL, str(exc))
+                return [Failed(Reason.STORAGE_FULL, str(exc))]
             except PulsarError as exc:
                 if exc.transient:
                     raise
-                return Failed(Reason.SUBMIT_REFUSED, str(exc))
-        return Submitted(external_id)
+                return [Failed(Reason.SUBMIT_REFUSED, str(exc))]
+        if isinstance(handed, Running):
+            return [Submitted(handed.external_id or ""), Started(handed.external_id)]
+        return [Submitted(handed)]
 
     def _stage_out(self, job: Job, cancelled: Callable[[], bool]) -> Event | None:
         try:
@@ -314,9 +320,7 @@ class Engine:
                 self._service.remove_directory(current)
         return None
 
-    def _begin(
-        self, job: Job, activity: Callable[[Job, Callable[[], bool]], Event | None], lane: _Lane | None = None
-    ) -> Future[None] | None:
+    def _begin(self, job: Job, activity: Activity, lane: _Lane | None = None) -> Future[None] | None:
         cancelled = threading.Event()
         with self._lock:
             if job.key in self._busy:
@@ -338,10 +342,10 @@ class Engine:
         except RuntimeError:  # the pool is shut down: the node stops, the ledger knows what is to be done
             return None
 
-    def _act(self, job: Job, activity: Callable[[Job, Callable[[], bool]], Event | None], leave_off: Callable[[], bool]) -> None:
+    def _act(self, job: Job, activity: Activity, leave_off: Callable[[], bool]) -> None:
         try:
             try:
-                event = activity(job, leave_off)
+                outcome = activity(job, leave_off)
             except PulsarError as exc:
                 self._postpone(job, exc)
                 return
@@ -350,10 +354,10 @@ class Engine:
                 if job.state is State.CANCELLING or job.state.is_final:
                     self._postpone(job, exc)
                     return
-                event = Failed(Reason.INTERNAL, f"the node made a mistake ({type(exc).__name__}); its log has the details")
+                outcome = Failed(Reason.INTERNAL, f"the node made a mistake ({type(exc).__name__}); its log has the details")
             self._pauses.pop(job.key, None)
-            if event is not None:
-                self._apply(job.key, event)
+            if outcome is not None:
+                self._apply(job.key, outcome if isinstance(outcome, Sequence) else [outcome])
         finally:
             with self._lock:
                 del self._busy[job.key]
@@ -382,34 +386,50 @@ class Engine:
 
     # -- decide and save ----------------------------------------------------------------------------------------------
 
-    def _apply(self, key: JobKey, event: Event) -> None:
-        """Save what ``event`` does to the job. An outcome is not given up: while the ledger cannot be written, this waits."""
+    def _observed(self, key: JobKey, event: Event) -> None:
+        """Take what the monitor saw. A job that ended and has nothing to be delivered has gone all the way in one save."""
+        events: list[Event] = [event]
+        if event.kind in (EventKind.EXITED, EventKind.FAILED):
+            job = self._store.get(key)
+            if job is not None and not self._stager.needs_stage_out(job):
+                events.append(Staged())
+        self._apply(key, events)
+
+    def _apply(self, key: JobKey, events: Sequence[Event]) -> None:
+        """Save what the events do to the job. An outcome is not given up: while the ledger cannot be written, this waits."""
         pauses = _TRANSIENT.pauses()
         while True:
             try:
-                self._try_to_apply(key, event)
+                self._try_to_apply(key, events)
             except StaleRevision:
                 continue
             except (LedgerError, StorageFull) as exc:
                 pause = next(pauses)
-                log.error("job %s: %s cannot be saved, trying again in %.1f s: %s", key, event.kind.value, pause, exc)
+                log.error("job %s: %s cannot be saved, trying again in %.1f s: %s", key, events[0].kind.value, pause, exc)
                 if self._stopping.wait(pause):
                     return  # the outcome is found again at the next start
                 continue
             except Exception:
-                log.exception("job %s: event %s could not be applied", key, event.kind.value)
+                log.exception("job %s: event %s could not be applied", key, events[0].kind.value)
             self._woken.set()
             return
 
-    def _try_to_apply(self, key: JobKey, event: Event) -> None:
+    def _try_to_apply(self, key: JobKey, events: Sequence[Event]) -> None:
         job = self._store.get(key)
-        step = advance(job, event) if job is not None else None
-        if step is None:
+        if job is None:
             return
-        changed, entry = step
         now = self._clock()
-        document = self._service.document(changed) if changed.state.is_final else None
-        self._store.save(replace(changed, updated_at=now), [replace(entry, time=now)], document)
+        entries = []
+        for event in events:
+            step = advance(job, event)
+            if step is None:
+                break  # it was ignored: what would follow from it does not
+            job, entry = step
+            entries.append(replace(entry, time=now))
+        if not entries:
+            return
+        document = self._service.document(job) if job.state.is_final else None
+        self._store.save(replace(job, updated_at=now), entries, document)
 
     # -- house-keeping ------------------------------------------------------------------------------------------------
 

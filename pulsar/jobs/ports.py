@@ -234,8 +234,8 @@ class Manager(Protocol):
     #: Seconds between two rounds of :meth:`poll`; changes announced by the manager itself are asked about at once.
     poll_interval_s: float
 
-    def submit(self, job: Job) -> str:
-        """Hand the job to the backend and return what the backend calls it.
+    def submit(self, job: Job) -> str | Running:
+        """Hand the job to the backend and return what the backend calls it, as :class:`Running` if it has started already.
 
         May be cut by ``kill -9`` anywhere: :meth:`find` then tells whether the backend has it. Raises
         :class:`~pulsar.errors.SubmitRefused` when asking again is useless and ``CannotAsk`` when it is not.
@@ -292,6 +292,9 @@ class Stager(Protocol):
 
     def stage_in(self, job: Job, cancelled: Callable[[], bool]) -> None:
         """On return every file of ``remote_staging.setup`` is in place. Raises a ``PulsarError`` that names the file."""
+
+    def needs_stage_out(self, job: Job) -> bool:
+        """Whether :meth:`stage_out` has anything to do."""
 
     def stage_out(self, job: Job, cancelled: Callable[[], bool]) -> None:
         """On return every output that the node has to send is delivered. Raises a ``PulsarError`` that names the file."""

@@ -7,12 +7,11 @@ again. That a job is started once only is the wrapper's claim on the job directo
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,18 +20,14 @@ from pathlib import Path
 from pulsar.errors import CannotAsk
 from pulsar.jobs.job import Job, JobKey, Reason
 from pulsar.jobs.ports import Changed, Exit, Failure, JobFiles, Observation, Queued, Running
-from pulsar.managers import wrapper
 from pulsar.managers.launch import LaunchSettings, script_of
 from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome, seal
 from pulsar.managers.processes import MARK_VARIABLE, EndWatcher, Identity, bears_mark, end_tree, script_in_session
+from pulsar.managers.spawner import Spawner
 
 __all__ = ["LocalManager"]
 
 log = logging.getLogger(__name__)
-
-_WRAPPER = str(Path(wrapper.__file__).resolve())
-#: The same, compiled already: 2 ms less for every job. It is not there when the installation cannot be written to.
-_COMPILED_WRAPPER = str(getattr(wrapper, "__cached__", "") or "")
 
 #: The environment that a local job starts with is clean: these names of the node's own, and a locale (specification 9.4).
 _INHERITED = ("HOME", "PATH", "TMPDIR")
@@ -42,14 +37,16 @@ _INHERITED = ("HOME", "PATH", "TMPDIR")
 _WAITING = "local"
 
 
+#: What keeps a process from being started for a while only: no processes, memory or descriptors left.
+_PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
 @dataclass
 class _Started:
     """A job whose process was started, by this node process or by one before it."""
 
     job: Job
     identity: Identity
-    #: Only of a process that is our own child, which has to be reaped.
-    child: subprocess.Popen[bytes] | None = None
 
 
 class LocalManager:
@@ -57,9 +54,7 @@ class LocalManager:
 
     poll_interval_s = 10.0
 
-    def __init__(
-        self, files: JobFiles, settings: LaunchSettings, changed: Changed, *, slots: int | None, grace_s: float = 3.0
-    ) -> None:
+    def __init__(self, files: JobFiles, settings: LaunchSettings, changed: Changed, *, slots: int | None, grace_s: float) -> None:
         self._files = files
         self._settings = settings
         self._changed = changed
@@ -70,17 +65,18 @@ class LocalManager:
         self._started: dict[JobKey, _Started] = {}
         self._ended: dict[JobKey, Observation] = {}
         self._closed = False
+        self._spawner = Spawner()
         self._watcher = EndWatcher()
 
     # -- the port -----------------------------------------------------------------------------------------------------
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: Job) -> str | Running:
         self._files.write(job.directory, "command.sh", script_of(job, self._settings), mode=0o700)
         with self._lock:
             self._enqueue(job)
             self._start_waiting()
             started = self._started.get(job.key)
-        return str(started.identity) if started else _WAITING
+        return Running(str(started.identity)) if started else _WAITING
 
     def find(self, job: Job) -> str | None:
         with self._lock:
@@ -123,10 +119,7 @@ class LocalManager:
         with self._lock:
             self._closed = True
         self._watcher.close()
-        for started in self._started.values():
-            if started.child is not None:
-                # The job goes on without us, on purpose; this only keeps subprocess from warning about it.
-                started.child.returncode = started.child.returncode if started.child.poll() is not None else 0
+        self._spawner.close()
 
     # -- under the lock -----------------------------------------------------------------------------------------------
 
@@ -150,28 +143,15 @@ class LocalManager:
             try:
                 self._start(job)
             except OSError as exc:
+                if exc.errno in _PASSING:
+                    log.warning("job %s cannot be started now, it stays the first in the queue: %s", key, exc.strerror)
+                    self._waiting = {key: job, **self._waiting}
+                    return
                 self._ended[key] = Failure(Reason.SUBMIT_REFUSED, f"its process could not be started: {exc.strerror or exc}")
                 self._changed(key)
 
     def _start(self, job: Job) -> None:
-        metadata = Path(job.directory, "metadata")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
-        with (
-            open(os.open(metadata / "job_stdout", flags, 0o666), "wb") as stdout,
-            open(os.open(metadata / "job_stderr", flags, 0o666), "wb") as stderr,
-        ):
-            child = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", _wrapper_program(), job.directory, _mark(job)],
-                cwd=Path(job.directory, "working"),
-                env=_environment(job),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        # A child that has ended stays a zombie until it is reaped, so this always finds it.
-        identity = Identity.of(child.pid) or Identity(child.pid, 0, "")
-        self._watch(_Started(job, identity, child))
+        self._watch(_Started(job, self._spawner.start(job.directory, _mark(job), _environment(job))))
 
     def _watch(self, started: _Started) -> None:
         key = started.job.key
@@ -189,7 +169,7 @@ class LocalManager:
             log.info("job %s: found again as process %d", job.key, alive[0].pid)
             self._watch(_Started(job, alive[0]))
         elif known:
-            self._settle(job, known[-1], None)
+            self._settle(job, known[-1])
             self._changed(job.key)
         else:
             self._enqueue(job)
@@ -202,33 +182,25 @@ class LocalManager:
             started = self._started.get(key)
             if started is None or started.identity != identity:
                 return
-            status = started.child.wait() if started.child is not None else None
             del self._started[key]
             try:
-                self._settle(started.job, identity, status)
+                self._settle(started.job, identity)
             except CannotAsk as exc:
                 # Nothing is remembered of the job now, so the next poll meets it as after a restart, and reads again.
                 log.warning("job %s: how it ended cannot be read yet: %s", key, exc)
             self._start_waiting()
         self._changed(key)
 
-    def _settle(self, job: Job, identity: Identity, status: int | None) -> None:
+    def _settle(self, job: Job, identity: Identity) -> None:
+        """Find out what the end of the process means."""
         claim = read_claim(job.directory)
-        if status == wrapper.CLAIMED_BY_ANOTHER:
-            if claim is not None:
-                self._adopt(job)  # an earlier process of the node had started it before it could say so; that one counts
-            else:
-                self._ended[job.key] = Failure(
-                    Reason.INTERNAL, "its file 'pid' is not a claim of this node, so it was not started"
-                )
-        elif status == wrapper.CANNOT_WRITE:
-            what = "could not claim the job, which did not run" if claim is None else "could not write down how it ended"
-            self._ended[job.key] = Failure(Reason.STORAGE_FULL, f"its wrapper {what}; its job_stderr has the cause")
+        if claim is not None and claim.pid != identity.pid:
+            self._adopt(job)  # an earlier process of the node had started it before it could say so; that one counts
         elif read_outcome(job.directory) is None and (script := self._script_without_wrapper(job, claim)) is not None:
             log.warning("job %s: its wrapper was killed, its script goes on as process %d", job.key, script.pid)
             self._watch(_Started(job, script))
         else:
-            self._ended[job.key] = self._outcome(job, identity)
+            self._ended[job.key] = self._outcome(job, identity, claim)
 
     def _script_without_wrapper(self, job: Job, claim: Claim | None) -> Identity | None:
         """Return the script that outlived its wrapper. It still writes its return code itself."""
@@ -236,7 +208,7 @@ class LocalManager:
             return None
         return script_in_session(claim.pid, f"{job.directory}/command.sh")
 
-    def _outcome(self, job: Job, identity: Identity) -> Observation:
+    def _outcome(self, job: Job, identity: Identity, claim: Claim | None) -> Observation:
         match read_outcome(job.directory):
             case ExitedWith(code=code):
                 return Exit(code)
@@ -251,11 +223,9 @@ class LocalManager:
             return Failure(Reason.NODE_FAILURE, "the machine was restarted while it ran, and it left no exit code")
         if not Path(job.directory).is_dir():
             return Failure(Reason.KILLED, "its directory was removed while it ran")
+        if claim is None:
+            return Failure(Reason.SUBMIT_REFUSED, "its wrapper ended before it could claim the job; its job_stderr may tell why")
         return Failure(Reason.KILLED, "all its processes were killed before it could leave an exit code")
-
-
-def _wrapper_program() -> str:
-    return _COMPILED_WRAPPER if _COMPILED_WRAPPER and os.path.exists(_COMPILED_WRAPPER) else _WRAPPER  # noqa: PTH110 - hot path
 
 
 def _identity_of(claim: Claim | None) -> Identity | None:

@@ -83,7 +83,6 @@ def _words(spec: ScriptSpec) -> dict[str, str]:
         "home_directory": quote(f"{directory}/home"),
         "memory_log": quote(f"{directory}/metadata/memory_statement.log"),
         "return_code": quote(f"{directory}/return_code"),
-        "return_code_part": quote(f"{directory}/{UPLOAD_PREFIX}return_code"),
         "part_prefix": UPLOAD_PREFIX,
         "own_directories": "home tmp" if spec.tmp_dir is None else "home",
         "galaxy_virtual_env": quote(spec.galaxy_virtual_env or "None"),

@@ -1,5 +1,8 @@
 """The program that leads the session of one local job and outlives the node: ``wrapper.py JOB_DIRECTORY TOKEN``.
 
+A node starts it once, as ``wrapper.py --serve DESCRIPTOR``, and asks that process to fork a wrapper for each job: a fork of a
+small process costs a tenth of starting Python. See :mod:`pulsar.managers.spawner` for the other end of the socket.
+
 It claims the job, runs ``command.sh``, waits for it and writes down how it ended. It keeps two rules: a job is claimed by one
 wrapper only, whatever the node that started it remembers; and the outcome is on disk before the wrapper ends.
 
@@ -22,7 +25,7 @@ else:
     except ImportError:  # not CPython
         import signal
 
-__all__ = ["CANNOT_WRITE", "CLAIMED_BY_ANOTHER", "main"]
+__all__ = ["CANNOT_WRITE", "CLAIMED_BY_ANOTHER", "main", "serve"]
 
 #: Exit statuses of the wrapper itself. The job's own is never among them: it is in the files.
 CLAIMED_BY_ANOTHER = 75
@@ -75,6 +78,76 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def serve(descriptor: int) -> int:
+    """Fork a wrapper for each request until the node closes its end of the socket; return the exit status.
+
+    A request is one message, its parts divided by NUL: job directory, token, and the environment, a part per variable. The
+    answer is ``pid:start:boot`` of the wrapper, or ``!errno:message`` when nothing was started.
+    """
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)  # it goes when the node goes
+    boot = _boot_id()
+    children = 0
+    while True:
+        # A wrapper stays a zombie, and so its pid its own, at least until its start time was read.
+        while children and os.waitpid(-1, os.WNOHANG)[0]:
+            children -= 1
+        if children and not _is_readable(descriptor, 1000):
+            continue
+        request = os.read(descriptor, 1 << 17)
+        if not request:
+            return 0
+        try:
+            child = _fork(descriptor, request.split(b"\0"))
+        except OSError as exc:
+            answer = f"!{exc.errno}:{exc.strerror}"
+        else:
+            children += 1
+            answer = f"{child}:{_start_time(child)}:{boot}"
+        os.write(descriptor, answer.encode())
+
+
+def _is_readable(descriptor: int, milliseconds: int) -> bool:
+    import select  # built in, and needed by this process only
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
+def _fork(descriptor: int, parts: "list[bytes]") -> int:
+    """Fork a wrapper that has its files, directory and environment, and return its pid."""
+    directory = os.fsdecode(parts[0])
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    opened = []
+    try:
+        opened.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        opened += [os.open(f"{directory}/metadata/{name}", flags, 0o666) for name in ("job_stdout", "job_stderr")]
+        opened.append(os.open(f"{directory}/working", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        child = os.fork()
+        if child == 0:
+            status = CANNOT_WRITE
+            try:
+                os.setsid()
+                os.close(descriptor)
+                for number in range(3):
+                    os.dup2(opened[number], number)
+                os.fchdir(opened[3])
+                for number in opened:
+                    os.close(number)
+                os.environ.clear()
+                for part in parts[2:]:
+                    name, _, value = os.fsdecode(part).partition("=")
+                    os.environ[name] = value
+                status = main([directory, os.fsdecode(parts[1])])
+            finally:
+                os._exit(status)
+        return child
+    finally:
+        for number in opened:
+            os.close(number)
+
+
 def _claim(directory: str, token: str) -> bool:
     """Make ``pid`` this process's claim and return True; return False, having changed nothing, when there is one already."""
     pid = os.getpid()
@@ -96,10 +169,10 @@ def _claim(directory: str, token: str) -> bool:
     return True
 
 
-def _start_time() -> int:
-    """Return when this process was started, in clock ticks since boot (proc(5)); 0 where that cannot be told."""
+def _start_time(pid: "int | str" = "self") -> int:
+    """Return when the process was started, in clock ticks since boot (proc(5)); 0 where that cannot be told."""
     try:
-        return int(_read("/proc/self/stat").rpartition(b")")[2].split()[19])
+        return int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return 0
 
@@ -244,4 +317,4 @@ def _complain(sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv[1:]))
+    os._exit(serve(int(sys.argv[2])) if sys.argv[1] == "--serve" else main(sys.argv[1:]))

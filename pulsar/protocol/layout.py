@@ -99,6 +99,7 @@ BOOKKEEPING = frozenset(
 UPLOAD_PREFIX = ".pulsar-upload-"
 
 _MAX_NAME_BYTES = 255
+_NOT_IN_JOB_ID = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
 def checked_job_id(job_id: str) -> str:
@@ -109,7 +110,7 @@ def checked_job_id(job_id: str) -> str:
     """
     if not job_id or job_id in (".", ".."):
         raise RequestError("job_id is empty or a relative directory; give the job's own name")
-    if "/" in job_id or "\\" in job_id or any(ord(char) < 32 or ord(char) == 127 for char in job_id):
+    if _NOT_IN_JOB_ID.search(job_id):
         raise RequestError("job_id has a path separator or a control character; give the job's own name")
     if job_id.startswith(".pulsar-"):
         raise RequestError("job_id starts with '.pulsar-', which is reserved for the node")
@@ -195,7 +196,7 @@ class JobDirectory:
     @classmethod
     def of(cls, staging_directory: str, job_id: str) -> JobDirectory:
         """Return the directory of ``job_id``; :class:`RequestError` for an id that cannot name one."""
-        return cls(str(Path(staging_directory) / checked_job_id(job_id)))
+        return cls(f"{staging_directory.rstrip('/')}/{checked_job_id(job_id)}")
 
     @property
     def job_id(self) -> str:

@@ -89,6 +89,12 @@ class WebApp:
         start_response(status_line(status), [("Content-Type", content_type), ("Content-Length", str(len(content))), *headers])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
 
+    @staticmethod
+    def is_quick(environ: Environ) -> bool:
+        """Whether a request is answered by a few indexed reads of the ledger, so that a server need not set a thread aside."""
+        path: str = environ.get("PATH_INFO", "")
+        return path.endswith("/status") and "/jobs/" in path
+
     def _result(self, environ: Environ, body: RequestBody) -> Answer | OpenedFile:
         path = decoded_path(environ.get("PATH_INFO", ""), environ.get("RAW_URI") or environ.get("REQUEST_URI"))
         command, manager, variables = self._routes.find(environ["REQUEST_METHOD"], path)

@@ -71,6 +71,10 @@ class NodeApplication:
             self.start()
         return self._web(environ, start_response)
 
+    def is_quick(self, environ: dict[str, Any]) -> bool:
+        """Whether a request may be answered by a thread that others wait for; not before the node has started here."""
+        return self._started_in == os.getpid() and self._web.is_quick(environ)
+
     def start(self) -> None:
         """Start the node in this process; repeatable. It is shut down when the process ends."""
         with self._starting:

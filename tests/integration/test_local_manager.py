@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -105,6 +107,7 @@ def test_a_script_that_is_killed_is_failed_with_a_reason(tmp_path: Path, name: s
 def test_a_wrapper_that_is_killed_with_all_its_session_leaves_a_failed_job(tmp_path: Path) -> None:
     with running(tmp_path) as app:
         launch(app, "1", "sleep 60")
+        until((tmp_path / "staging" / "1" / "pid").exists)
         until_status(app, "1", "running")
         pid = int(app.service.timeline(MANAGER, "1")[-1].detail.split(":")[0])
         os.killpg(pid, signal.SIGKILL)
@@ -334,6 +337,7 @@ def test_a_job_that_ended_while_the_node_was_away_has_its_true_code(tmp_path: Pa
 def test_a_job_that_was_killed_while_the_node_was_away_is_failed(tmp_path: Path) -> None:
     with running(tmp_path) as app:
         launch(app, "1", "sleep 60")
+        until((tmp_path / "staging" / "1" / "pid").exists)
         until_status(app, "1", "running")
         pid = int(app.service.timeline(MANAGER, "1")[-1].detail.split(":")[0])
     os.killpg(pid, signal.SIGKILL)
@@ -351,15 +355,11 @@ def test_a_job_of_before_a_restart_of_the_machine_is_failed_and_says_so(tmp_path
         assert job.external_id is not None
         pid = int(job.external_id.split(":")[0])
     os.killpg(pid, signal.SIGKILL)
-    with running(tmp_path / "other") as other:
-        # The same record as another boot of the machine would have left it.
-        launch(other, "x", "true")
-        ended(other, "x")
-    import sqlite3
-
-    with sqlite3.connect(tmp_path / "persisted" / "pulsar.sqlite3") as db:
-        db.execute("UPDATE jobs SET external_id = ?", ("1:1:00000000-0000-0000-0000-000000000000",))
-    db.close()
+    # What the ledger and the claim would say if the machine had been started anew since.
+    boot = "00000000-0000-0000-0000-000000000000"
+    with contextlib.closing(sqlite3.connect(tmp_path / "persisted" / "pulsar.sqlite3")) as db, db:
+        db.execute("UPDATE jobs SET external_id = ?", (f"1:1:{boot}",))
+    (tmp_path / "staging" / "1" / "pid").write_text(json.dumps({"pid": 1, "start": 1, "boot": boot, "token": ""}))
     with running(tmp_path) as app:
         assert [ended(app, "1")[name] for name in ("status", "reason")] == ["failed", "node_failure"]
 

@@ -154,6 +154,9 @@ class FakeStager:
             raise self.fail_in
         self.world.staged_in[job.key] = self.world.staged_in.get(job.key, 0) + 1
 
+    def needs_stage_out(self, job: Job) -> bool:
+        return True
+
     def stage_out(self, job: Job, cancelled: Callable[[], bool]) -> None:
         if self.fail_out is not None:
             raise self.fail_out

@@ -8,9 +8,12 @@ if [ -n "${ABC_TEST_JOB_SCRIPT_INTEGRITY_XYZ:-}" ]; then
     exit 42
 fi
 
-_pulsar_record() { # EXIT_CODE: written whole or not at all, whatever the job did to the environment
-    builtin printf '%s\n' "$1" >| @return_code_part@ && command -p mv -f @return_code_part@ @return_code@ ||
-        builtin printf '%s\n' "$1" >| @return_code@
+# One short write is whole or not at all, so no process need be started to put it in place.
+_pulsar_record() { # EXIT_CODE
+    if [ -e @return_code@ ] || [ -L @return_code@ ]; then # whatever the job has put there
+        command -p rm -rf @return_code@
+    fi
+    builtin printf '%s\n' "$1" >| @return_code@
 }
 
 _pulsar_give_up() { # MESSAGE

@@ -346,6 +346,22 @@ def test_healthz_tells_what_core_says(node: WebNode) -> None:
         assert node.client.call("GET", path).json() == {"version": "1", "wire_version": "2", "status": "ok", "jobs": {}}
 
 
+@pytest.mark.parametrize(
+    ("path", "is_quick"),
+    [
+        ("/jobs/7/status", True),
+        ("/managers/other/jobs/7/status", True),
+        ("/cache/status", False),
+        ("/jobs/7", False),
+        ("/jobs/7/files", False),
+        ("/healthz", False),
+        ("", False),
+    ],
+)
+def test_only_the_status_of_a_job_is_called_quick(node: WebNode, path: str, is_quick: bool) -> None:
+    assert node.app.is_quick({"PATH_INFO": path}) is is_quick
+
+
 # -- the token ----------------------------------------------------------------------------------------------------------
 
 
