@@ -53,16 +53,16 @@ class JobClient:
         return document
 
     def wait_for(self, job_id: str, *, interval_s: float = POLL_INTERVAL_S) -> dict[str, Any]:
-        """Ask at a fixed beat, first one beat from now, until the job has ended; return its last document."""
+        """Ask now and from now on at a fixed beat until the job has ended; return its last document."""
         began = beat = time.perf_counter()
         while True:
-            beat = max(beat + interval_s, time.perf_counter())
-            time.sleep(max(0.0, beat - time.perf_counter()))
             document = self.status(job_id)
             if document["complete"] == "true":
                 return document
-            if time.perf_counter() - began > _JOB_TIMEOUT_S:
+            if beat - began > _JOB_TIMEOUT_S:
                 raise TimeoutError(f"job {job_id} is still {document['status']} after {_JOB_TIMEOUT_S:g} s")
+            beat = max(beat + interval_s, time.perf_counter())
+            time.sleep(max(0.0, beat - time.perf_counter()))
 
     def upload(self, job_id: str, path_type: str, name: str, body: bytes) -> None:
         """Send a file."""

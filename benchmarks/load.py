@@ -20,8 +20,6 @@ __all__ = ["LoadResult", "LoadSpec", "generate_load"]
 _BLOCK = 64 * 1024
 #: Without any answer for so long, a server is taken for dead.
 _PATIENCE_S = 20.0
-#: What comes before the measured time, in seconds.
-_WARM_UP_S = 0.3
 _WRITABLE_ERRORS = (errno.EAGAIN, errno.ENOTCONN, errno.EINPROGRESS)
 
 
@@ -34,6 +32,8 @@ class LoadSpec:
     connections: int
     keep_alive: bool
     seconds: float
+    #: Before that, without being counted.
+    warm_up_s: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class _Generator:
         for _ in range(self._spec.connections):
             self._open()
         try:
-            self._work_until(time.perf_counter() + _WARM_UP_S)
+            self._work_until(time.perf_counter() + self._spec.warm_up_s)
             self._latencies.clear()
             began = time.perf_counter()
             self._work_until(began + self._spec.seconds)

@@ -26,6 +26,8 @@ def _has_command(name: str) -> bool:
 
 #: How each service is recognised.
 SERVICES: dict[str, Callable[[], bool]] = {
+    # Not a program, but as rare on a laptop: a small disk of one's own, to be filled up.
+    "mount": lambda: os.geteuid() == 0 and _has_command("mount"),
     "nginx": lambda: _has_command("nginx"),
     "openssl": lambda: _has_command("openssl"),
     "paste": lambda: importlib.util.find_spec("paste.httpserver") is not None,

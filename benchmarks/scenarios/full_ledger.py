@@ -33,8 +33,8 @@ class FullLedger:
 
     name = "full-ledger"
     title = f"Our node with {FINISHED:,} finished and {QUEUED:,} queued jobs in its ledger"
-    columns = (Column("full", "full ledger"), Column("empty", "empty ledger"))
-    metrics = (
+    columns: tuple[Column, ...] = (Column("full", "full ledger"), Column("empty", "empty ledger"))
+    metrics: tuple[Metric, ...] = (
         Metric("ledger_startup", "exec to the first healthy answer", "s", _TARGET),
         Metric("ledger_memory", "idle memory of all its processes (PSS)", "MiB", _TARGET),
         Metric("ledger_status_close", "status, 8 connections, a new one each", "requests/s", _TARGET),

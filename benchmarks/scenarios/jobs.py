@@ -21,7 +21,7 @@ class NoopJobs:
     name = "jobs"
     title = "Jobs that do nothing"
     columns = CONTENDER_COLUMNS
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric(
             "noop_latency",
             f"set-up → submit → complete, asked every {POLL_INTERVAL_S * 1000:g} ms",

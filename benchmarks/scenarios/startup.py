@@ -21,7 +21,7 @@ class StartUp:
     name = "start-up"
     title = "Start-up and idle memory"
     columns = CONTENDER_COLUMNS
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric("startup", "exec to the first healthy answer", "s", _TARGET),
         Metric("idle_memory", "idle memory of all its processes (PSS)", "MiB", _TARGET),
     )

@@ -35,7 +35,7 @@ class LargeFile:
     name = "large-file"
     title = "One file of 1 GiB"
     columns = CONTENDER_COLUMNS
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric("large_up", "upload", "MiB/s", Target(Aim.RATIO_AT_LEAST, 2.0)),
         Metric("large_down", "download", "MiB/s", Target(Aim.RATIO_AT_LEAST, 3.0)),
         Metric("large_up_memory", "memory grows by, during upload (PSS)", "MiB", Target(Aim.VALUE_BELOW, _MOST_GROWTH_MIB)),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -93,12 +94,32 @@ def http_server() -> Iterator[str]:
     Handler.connections = set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@contextmanager
+def answering_once(answer: bytes) -> Iterator[tuple[str, bytearray]]:
+    """Take one connection, read a request's head and answer with these bytes; gives the address and what was read."""
+    received = bytearray()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10.0)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while not received.endswith(b"\r\n\r\n"):
+                    received.extend(connection.recv(1 << 20))
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
+        thread.join(10.0)
 
 
 @pytest.fixture(params=sorted(TRANSPORTS))
@@ -127,21 +148,8 @@ def test_a_body_arrives_with_its_length(transport: Transport, http_server: str, 
 def test_an_address_of_megabytes_is_sent_whole(transport: Transport) -> None:
     """``submit`` has everything in its query string; the standard library's server takes no such line, so one is made here."""
     wanted = "x" * 4_000_000
-    received = b""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            nonlocal received
-            connection, _ = listener.accept()
-            with connection:
-                while b"\r\n\r\n" not in received[-10_000:]:
-                    received += connection.recv(1 << 20)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        answer = transport(Request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}/jobs?command_line={wanted}"))
-        thread.join()
+    with answering_once(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK") as (url, received):
+        answer = transport(Request("POST", f"{url}/jobs?command_line={wanted}"))
     assert answer.body == b"OK"
     assert wanted.encode() in received
 
@@ -192,19 +200,8 @@ def test_a_closed_port_is_a_refusal(transport: Transport) -> None:
 
 
 def test_something_else_than_http_is_told_without_the_address(transport: Transport) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(10_000)
-                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with pytest.raises(PulsarClientTransportError) as caught:
-            transport(Request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/?private_token=secret"))
-        thread.join()
+    with answering_once(b"SSH-2.0-OpenSSH\r\n") as (url, _), pytest.raises(PulsarClientTransportError) as caught:
+        transport(Request("GET", f"{url}/?private_token=secret"))
     assert "secret" not in str(caught.value)
 
 

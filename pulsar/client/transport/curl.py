@@ -10,6 +10,7 @@ from typing import BinaryIO
 import pulsar
 from pulsar.client.exceptions import PulsarClientTransportError
 from pulsar.client.transport.base import MAX_ERROR_BYTES, Request, Response, is_success
+from pulsar.client.transport.standard import UrllibTransport
 from pulsar.errors import ConfigError, PulsarError
 
 try:
@@ -23,6 +24,9 @@ _STATUS_LINE = re.compile(rb"HTTP/[\d.]+ (\d{3}) ?(.*)")
 _CONNECT_TIMEOUT_S = 30
 _MAX_REDIRECTS = 5
 
+#: libcurl sends no request whose head is larger than 1 MiB ("HTTP request too large"); a launch request may well be.
+_MAX_URL_CHARS = 1_000_000
+
 
 class CurlTransport:
     """Send requests with libcurl. Each thread has a handle of its own, so one transport serves many threads."""
@@ -30,9 +34,12 @@ class CurlTransport:
     def __init__(self, timeout: float | None = None) -> None:
         self._timeout = timeout
         self._handles = threading.local()
+        self._for_long_urls = UrllibTransport(timeout)
 
     def __call__(self, request: Request) -> Response:
         """Return the answer, whatever its status."""
+        if len(request.url) > _MAX_URL_CHARS:
+            return self._for_long_urls(request)
         curl = self._handle()
         answer = _Answer(request.sink)
         curl.setopt(pycurl.URL, request.url)
