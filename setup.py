@@ -19,21 +19,22 @@ def package_version() -> str:
 
 # Why each of these is here: docs/dependencies.md.
 CORE = [
-    "WebOb>=1.8.8",
-    "legacy-cgi>=2.6; python_version >= '3.13'",
     "PasteDeploy>=3.1",
     "PyYAML>=6.0",
     "psutil>=5.9",
-    "gunicorn>=23.0",
+    "httptools>=0.6",
 ]
 EXTRAS = {
     "curl": ["pycurl>=7.45"],
+    "gunicorn": ["gunicorn>=23.0"],
     "uwsgi": ["uWSGI>=2.0.22"],
     "paste": ["Paste>=3.7"],
     "supervisor": ["supervisor>=4.2"],
 }
 EXTRAS["all"] = sorted({requirement for group in EXTRAS.values() for requirement in group})
 EXTRAS["dev"] = [
+    "gunicorn>=23.0",
+    "h11>=0.14",
     "hypothesis>=6.100",
     "mypy>=1.10",
     "pytest>=8.0",
@@ -68,6 +69,7 @@ setup(
             "pulsar-jobs = pulsar.cli.jobs:main",
         ],
         "paste.app_factory": ["main = pulsar.web.wsgi:app_factory"],
+        "paste.server_factory": ["main = pulsar.web.httpd:server_factory"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

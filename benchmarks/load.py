@@ -1,7 +1,7 @@
 """The load generator: one prepared request over any number of connections, for a time, as fast as the server answers.
 
 It is a process of its own, one thread around ``epoll``, that does little more per request than a send and a receive. It can
-make some 40,000 requests a second over kept connections and 9,000 over new ones on the machine of ``RESULTS.md``; where a server
+make some 50,000 requests a second over kept connections and 10,000 over new ones on the machine of ``RESULTS.md``; where a server
 comes near that, the figure is a lower bound.
 """
 

@@ -207,6 +207,11 @@ class PulsarApp:
         (manager,) = self.config.managers
         return manager
 
+    @property
+    def reads_never_wait(self) -> bool:
+        """Whether the ledger can be read at once whoever is writing."""
+        return self._store.reads_never_wait
+
     def health(self) -> dict[str, Any]:
         """Return what ``/healthz`` tells: versions, who is the engine, and how many jobs are in which state."""
         here = self._engine is not None and self._engine.is_alive

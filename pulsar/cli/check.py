@@ -143,6 +143,8 @@ def _check(arguments: Namespace, url: str, token: str | None, redact: Redactor, 
 
 def _checked_address(url: str, manager: str | None) -> str:
     address = base_url(url, manager)
+    if manager and not address.endswith(f"/managers/{manager}/"):
+        raise CheckFailed(f"{without_token(url)} names a manager already; leave out --manager")
     parts = urlsplit(address)
     try:
         usable = bool(parts.hostname) and parts.scheme in ("http", "https") and (parts.port is None or parts.port > 0)

@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 DEFAULT_MODE = "default"
 MODES: dict[str, str] = {
-    "default": "the node's own choice of server, or the one that [server:main] use = in server.ini names",
+    "default": "the built-in server, or the one that [server:main] use = in server.ini names",
     "gunicorn": "gunicorn, whatever server.ini names",
     "paste": "the server of Paste",
     "uwsgi": "uWSGI, set up by the section [uwsgi] of server.ini",

@@ -70,7 +70,14 @@ def _nothing() -> None:
 
 def _serve(server: str, config: Config, settings: ServerSettings, ready: Callable[[], None]) -> int:
     # Only now: --stop-daemon and a configuration that is refused need no web server.
-    from pulsar.web.server import Application, load_application, serve_by_gunicorn, serve_by_paste_deploy
+    from pulsar.web.server import (
+        Application,
+        has_built_in,
+        load_application,
+        serve_built_in,
+        serve_by_gunicorn,
+        serve_by_paste_deploy,
+    )
 
     for sentence in settings.warnings:
         log.warning("%s", sentence)
@@ -83,7 +90,9 @@ def _serve(server: str, config: Config, settings: ServerSettings, ready: Callabl
         return serve_by_paste_deploy(load, settings, config.ini_path, _PASTE, ready)
     if server == "paste" or (server == "default" and settings.names_another_server):
         return serve_by_paste_deploy(load, settings, config.ini_path, None, ready)
-    return serve_by_gunicorn(load, settings, config.web_workers, config.web_threads, ready)
+    if server == "gunicorn" or settings.names_gunicorn or not has_built_in():
+        return serve_by_gunicorn(load, settings, config.web_workers, config.web_threads, ready)
+    return serve_built_in(load, settings, config.web_threads, ready)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Config:
     max_upload_bytes: int = 0
     history_days: float = 30.0
     web_workers: int = 1
-    web_threads: int = 256
+    web_threads: int = 1000
     #: ``logging.config.dictConfig`` document of the administrator, or None.
     logging: Mapping[str, Any] | None = field(default=None, repr=False)
     #: Every other option of the app by name, defaults included.

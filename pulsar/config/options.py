@@ -435,13 +435,15 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "web_workers",
             POSITIVE,
             1,
-            "Processes of the default server that answer requests. One of all processes is also the engine that runs jobs.",
+            "Processes of gunicorn that answer requests; the built-in server has one. One of all processes is also the engine that"
+            " runs jobs.",
         ),
         Option(
             "web_threads",
             POSITIVE,
-            256,
-            "Requests that each of these processes answers at once. A thread is made when first needed; a slow upload keeps one.",
+            1000,
+            "Most requests that a process of the built-in server or gunicorn answers at once. A thread is made when it is needed;"
+            " a slow upload keeps one.",
         ),
         Option(
             "logging",

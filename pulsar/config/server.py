@@ -43,9 +43,15 @@ class ServerSettings:
 
     @property
     def names_another_server(self) -> bool:
-        """Whether the section names a server for PasteDeploy. To name gunicorn is to name the default server."""
+        """Whether the section names a server for PasteDeploy, and not one that the node sets up itself."""
         factories = ("paste.server_factory", "paste.server_runner")
-        return bool(self.use and not self.use.startswith("egg:gunicorn")) or any(name in self.options for name in factories)
+        own = ("egg:gunicorn", "egg:pulsar-node", "egg:pulsar_node")
+        return bool(self.use and not self.use.startswith(own)) or any(name in self.options for name in factories)
+
+    @property
+    def names_gunicorn(self) -> bool:
+        """Whether the section names gunicorn."""
+        return bool(self.use and self.use.startswith("egg:gunicorn"))
 
     @property
     def address(self) -> str:

@@ -357,7 +357,7 @@ class Engine:
                 outcome = Failed(Reason.INTERNAL, f"the node made a mistake ({type(exc).__name__}); its log has the details")
             self._pauses.pop(job.key, None)
             if outcome is not None:
-                self._apply(job.key, outcome if isinstance(outcome, Sequence) else [outcome])
+                self._apply(job, outcome if isinstance(outcome, Sequence) else [outcome])
         finally:
             with self._lock:
                 del self._busy[job.key]
@@ -386,38 +386,36 @@ class Engine:
 
     # -- decide and save ----------------------------------------------------------------------------------------------
 
-    def _observed(self, key: JobKey, event: Event) -> None:
-        """Take what the monitor saw. A job that ended and has nothing to be delivered has gone all the way in one save."""
+    def _observed(self, job: Job, event: Event) -> None:
+        """Take what the monitor saw. A job that ended and has nothing to be delivered goes all the way in one save."""
         events: list[Event] = [event]
-        if event.kind in (EventKind.EXITED, EventKind.FAILED):
-            job = self._store.get(key)
-            if job is not None and not self._stager.needs_stage_out(job):
-                events.append(Staged())
-        self._apply(key, events)
+        if event.kind in (EventKind.EXITED, EventKind.FAILED) and not self._stager.needs_stage_out(job):
+            events.append(Staged())
+        self._apply(job, events)
 
-    def _apply(self, key: JobKey, events: Sequence[Event]) -> None:
+    def _apply(self, job: Job, events: Sequence[Event]) -> None:
         """Save what the events do to the job. An outcome is not given up: while the ledger cannot be written, this waits."""
         pauses = _TRANSIENT.pauses()
         while True:
             try:
-                self._try_to_apply(key, events)
+                self._try_to_apply(job, events)
             except StaleRevision:
                 continue
             except (LedgerError, StorageFull) as exc:
                 pause = next(pauses)
-                log.error("job %s: %s cannot be saved, trying again in %.1f s: %s", key, events[0].kind.value, pause, exc)
+                log.error("job %s: %s cannot be saved, trying again in %.1f s: %s", job.key, events[0].kind.value, pause, exc)
                 if self._stopping.wait(pause):
                     return  # the outcome is found again at the next start
                 continue
             except Exception:
-                log.exception("job %s: event %s could not be applied", key, events[0].kind.value)
+                log.exception("job %s: event %s could not be applied", job.key, events[0].kind.value)
             self._woken.set()
             return
 
-    def _try_to_apply(self, key: JobKey, events: Sequence[Event]) -> None:
-        job = self._store.get(key)
-        if job is None:
-            return
+    def _try_to_apply(self, seen: Job, events: Sequence[Event]) -> None:
+        job = self._store.get(seen.key)
+        if job is None or job.attempt != seen.attempt:
+            return  # what happened to an earlier attempt is no news of this one
         now = self._clock()
         entries = []
         for event in events:

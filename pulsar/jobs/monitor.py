@@ -57,7 +57,7 @@ class Monitor:
     def __init__(
         self,
         managers: Mapping[str, Manager],
-        happened: Callable[[JobKey, Event], None],
+        happened: Callable[[Job, Event], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._happened = happened
@@ -71,7 +71,7 @@ class Monitor:
             watch = self._watches[job.manager]
             known = watch.jobs.get(job.key)
             watch.jobs[job.key] = job
-            if known is None:
+            if known is None or known.attempt != job.attempt:
                 watch.nudged.add(job.key)
 
     def unwatch(self, key: JobKey) -> None:
@@ -134,7 +134,7 @@ class Monitor:
             observation = answer.get(job.key)
             event = event_of(job, observation) if observation is not None else None
             if event is not None:
-                self._happened(job.key, event)
+                self._happened(job, event)
 
     def _postpone(self, watch: _Watch, error: Exception) -> None:
         with self._lock:

@@ -50,6 +50,10 @@ class Store(Protocol):
     :class:`~pulsar.errors.StorageFull` when there is no room; then nothing has changed.
     """
 
+    @property
+    def reads_never_wait(self) -> bool:
+        """Whether a read returns at once whoever is writing, so that it may be done where everybody would wait for it."""
+
     def get(self, key: JobKey) -> Job | None:
         """Return the job's latest attempt, or None when it was never set up here (or is forgotten)."""
 

@@ -63,7 +63,7 @@ class LocalManager:
         self._lock = threading.Lock()
         self._waiting: dict[JobKey, Job] = {}
         self._started: dict[JobKey, _Started] = {}
-        self._ended: dict[JobKey, Observation] = {}
+        self._ended: dict[JobKey, tuple[Job, Observation]] = {}
         self._closed = False
         self._spawner = Spawner()
         self._watcher = EndWatcher()
@@ -73,6 +73,7 @@ class LocalManager:
     def submit(self, job: Job) -> str | Running:
         self._files.write(job.directory, "command.sh", script_of(job, self._settings), mode=0o700)
         with self._lock:
+            self._forget_earlier(job)
             self._enqueue(job)
             self._start_waiting()
             started = self._started.get(job.key)
@@ -80,6 +81,7 @@ class LocalManager:
 
     def find(self, job: Job) -> str | None:
         with self._lock:
+            self._forget_earlier(job)
             if job.key in self._waiting:
                 return _WAITING
             started = self._started.get(job.key)
@@ -91,6 +93,7 @@ class LocalManager:
     def poll(self, jobs: Sequence[Job]) -> Mapping[JobKey, Observation]:
         with self._lock:
             for job in jobs:
+                self._forget_earlier(job)
                 if not self._knows(job.key):
                     self._adopt(job)
             self._start_waiting()
@@ -112,8 +115,7 @@ class LocalManager:
 
     def forget(self, job: Job) -> None:
         with self._lock:
-            self._waiting.pop(job.key, None)
-            self._ended.pop(job.key, None)
+            self._drop(job.key, up_to=job.attempt)
 
     def close(self) -> None:
         with self._lock:
@@ -126,13 +128,25 @@ class LocalManager:
     def _knows(self, key: JobKey) -> bool:
         return key in self._waiting or key in self._started or key in self._ended
 
+    def _forget_earlier(self, job: Job) -> None:
+        """Drop what is remembered of earlier attempts of the job; they have ended, or there would be no later one."""
+        self._drop(job.key, up_to=job.attempt - 1)
+
+    def _drop(self, key: JobKey, up_to: int) -> None:
+        if (waiting := self._waiting.get(key)) and waiting.attempt <= up_to:
+            del self._waiting[key]
+        if (started := self._started.get(key)) and started.job.attempt <= up_to:
+            del self._started[key]
+        if (ended := self._ended.get(key)) and ended[0].attempt <= up_to:
+            del self._ended[key]
+
     def _enqueue(self, job: Job) -> None:
         if not self._knows(job.key):
             self._waiting[job.key] = job
 
     def _observe(self, key: JobKey) -> Observation:
         if key in self._ended:
-            return self._ended[key]
+            return self._ended[key][1]
         started = self._started.get(key)
         return Running(str(started.identity)) if started else Queued()
 
@@ -147,7 +161,8 @@ class LocalManager:
                     log.warning("job %s cannot be started now, it stays the first in the queue: %s", key, exc.strerror)
                     self._waiting = {key: job, **self._waiting}
                     return
-                self._ended[key] = Failure(Reason.SUBMIT_REFUSED, f"its process could not be started: {exc.strerror or exc}")
+                reason = f"its process could not be started: {exc.strerror or exc}"
+                self._ended[key] = (job, Failure(Reason.SUBMIT_REFUSED, reason))
                 self._changed(key)
 
     def _start(self, job: Job) -> None:
@@ -200,7 +215,7 @@ class LocalManager:
             log.warning("job %s: its wrapper was killed, its script goes on as process %d", job.key, script.pid)
             self._watch(_Started(job, script))
         else:
-            self._ended[job.key] = self._outcome(job, identity, claim)
+            self._ended[job.key] = (job, self._outcome(job, identity, claim))
 
     def _script_without_wrapper(self, job: Job, claim: Claim | None) -> Identity | None:
         """Return the script that outlived its wrapper. It still writes its return code itself."""

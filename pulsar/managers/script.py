@@ -7,6 +7,7 @@ quoted, and what is meant to be shell code enters as the quoted argument of ``ev
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -62,8 +63,12 @@ def job_script(spec: ScriptSpec) -> str:
     The script can be encoded as UTF-8 with ``surrogateescape`` (which paths may need), and its exit status is the exit code of
     the command. Raises :class:`~pulsar.errors.SubmitRefused` when a part has a character that no script can have.
     """
-    words = _words(spec)
-    statements = _statements(spec)
+    # A line each, not `;` between them: a comment or an `&` at the end of one must not reach the next.
+    command = "\n".join([*spec.dependency_commands, spec.command_line])
+    # A line that the command does not have.
+    command_end = f"PULSAR_COMMAND_{hashlib.sha256(command.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+    words = _words(spec) | {"command_end": command_end}
+    statements = _statements(spec) | {"command": [command], "command_end": [command_end]}
 
     def filled(match: re.Match[str]) -> str:
         indent, block, word = match.groups()
@@ -88,8 +93,6 @@ def _words(spec: ScriptSpec) -> dict[str, str]:
         "galaxy_virtual_env": quote(spec.galaxy_virtual_env or "None"),
         "galaxy_lib": quote(f"{spec.galaxy_home.rstrip('/')}/lib" if spec.galaxy_home else "None"),
         "preserve_galaxy_environment": str(spec.preserve_galaxy_python_environment),
-        # A line each, not `;` between them: a comment or an `&` at the end of one must not reach the next.
-        "command": quote("\n".join([*spec.dependency_commands, spec.command_line])),
     }
 
 

@@ -274,6 +274,8 @@ class JobDirectory:
             except (FileNotFoundError, NotADirectoryError, PermissionError):
                 continue
             except OSError as exc:
+                if exc.errno == errno.ENAMETOOLONG:  # deeper than anybody could name
+                    continue
                 raise translate_os_error(exc, "cannot list a job's files") from exc
             for entry in found:
                 name = prefix + entry.name

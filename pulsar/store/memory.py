@@ -25,6 +25,10 @@ class MemoryStore:
         self._events: list[tuple[int, JobKey, TimelineEntry]] = []
         self._last_event = 0
 
+    @property
+    def reads_never_wait(self) -> bool:
+        return True
+
     def get(self, key: JobKey) -> Job | None:
         return self._jobs.get(key)
 

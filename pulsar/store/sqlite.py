@@ -123,6 +123,11 @@ class SqliteStore:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    @property
+    def reads_never_wait(self) -> bool:
+        # With the rollback journal a writer that commits keeps readers out (https://sqlite.org/lockingv3.html).
+        return self._journal == "WAL"
+
     def get(self, key: JobKey) -> Job | None:
         with self._connection() as db:
             row = db.execute(f"{_SELECT} WHERE j.manager = ? AND j.job_id = ?", key).fetchone()

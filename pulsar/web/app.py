@@ -48,7 +48,7 @@ class WebApp:
     """The REST API of a node. Its parts are given; it keeps no state of its own, so any thread may call it.
 
     ``token`` None lets everybody in. ``healthz_public``: ``/healthz`` tells who has no token that the node is alive, and no
-    more. ``max_upload_bytes`` 0 is no limit.
+    more. ``max_upload_bytes`` 0 is no limit. ``reads_never_wait``: the ledger can be read at once whoever is writing.
     """
 
     def __init__(
@@ -60,12 +60,14 @@ class WebApp:
         healthz_public: bool = False,
         max_upload_bytes: int = 0,
         file_cache: UploadCache | None = None,
+        reads_never_wait: bool = False,
     ) -> None:
         self._manager_of = service.manager_of
         self._token = token.encode("utf-8") if token else None
         self._health = health
         self._healthz_public = healthz_public
         self._most_bytes = max_upload_bytes
+        self._reads_never_wait = reads_never_wait
         self._routes = Routes(COMMANDS.values())
         self._by_name = {
             name: _Route(handler, COMMANDS[name].required, COMMANDS[name].optional)
@@ -94,6 +96,16 @@ class WebApp:
         """Whether a request is answered by a few indexed reads of the ledger, so that a server need not set a thread aside."""
         path: str = environ.get("PATH_INFO", "")
         return path.endswith("/status") and "/jobs/" in path
+
+    def is_quick(self, environ: Environ) -> bool:
+        """Return whether the request is answered at once: by reads of the ledger that wait for nobody, and no file."""
+        if not self._reads_never_wait or environ["REQUEST_METHOD"] != "GET":
+            return False
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            return False
+        path = environ.get("PATH_INFO", "")
+        # Whatever else ends like this is not found, which is quick as well.
+        return path == "/healthz" or (path.endswith("/status") and "/jobs/" in path)
 
     def _result(self, environ: Environ, body: RequestBody) -> Answer | OpenedFile:
         path = decoded_path(environ.get("PATH_INFO", ""), environ.get("RAW_URI") or environ.get("REQUEST_URI"))

@@ -1,4 +1,4 @@
-"""Serving the node's WSGI application: by gunicorn, which is the default, or by any server that PasteDeploy can load.
+"""Serving the node's WSGI application: by the built-in server, by gunicorn, or by any server that PasteDeploy can load.
 
 The one module that imports gunicorn and PasteDeploy's loaders. The servers are given every limit that the protocol needs lifted:
 a request line holds a whole job description (specification 1.1).
@@ -11,24 +11,34 @@ import errno
 import logging
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pulsar.config.files import read_ini
 from pulsar.config.server import ServerSettings
 from pulsar.errors import ConfigError
+from pulsar.web import httpd
 from pulsar.web.wsgi import app_factory, start_nodes
 
-__all__ = ["Application", "load_application", "serve_by_gunicorn", "serve_by_paste_deploy"]
+__all__ = [
+    "Application",
+    "has_built_in",
+    "load_application",
+    "serve_built_in",
+    "serve_by_gunicorn",
+    "serve_by_paste_deploy",
+]
 
 log = logging.getLogger(__name__)
 
 Application = Callable[..., Any]
+Result = TypeVar("Result")
 
 #: Seconds after which a worker that gives no sign of life is replaced. Sending and receiving a large file is life.
 _TIMEOUT_S = 300
@@ -38,6 +48,8 @@ _GRACE_S = 30
 _ADDRESS_S = 5.0
 #: Longer than the pause of a client that polls, so that its connection is still there.
 _KEEP_ALIVE_S = 75
+#: Bytes that gunicorn is asked to read at a time.
+_GUNICORN_BLOCK = 256 * 1024
 
 
 def load_application(ini_path: str | None, app: str = "main") -> Application:
@@ -63,6 +75,45 @@ def _has_app(ini_path: str, app: str) -> bool:
     return any(f"{kind}:{app}" in ini for kind in ("app", "application", "composite", "composit", "pipeline", "filter-app"))
 
 
+# -- the built-in server --------------------------------------------------------------------------------------------------
+
+
+def has_built_in() -> bool:
+    """Whether the built-in server runs on this system. Where it does not, gunicorn takes its place."""
+    return httpd.is_supported()
+
+
+def serve_built_in(load: Callable[[], Application], settings: ServerSettings, threads: int, ready: Callable[[], None]) -> int:
+    """Serve until SIGTERM or SIGINT, in this process, with ``threads`` threads at most; call ``ready`` once it answers."""
+    # First the configuration, whose mistakes are the administrator's concern, then the address.
+    application = load()
+    tls = None if settings.ssl_pem is None else _tls(settings.ssl_pem)
+
+    def listen() -> httpd.Server:
+        return httpd.Server(
+            application,
+            settings.host,
+            settings.port,
+            tls=tls,
+            max_threads=threads,
+            keep_alive_s=_KEEP_ALIVE_S,
+            io_timeout_s=_TIMEOUT_S,
+            grace_s=_GRACE_S,
+        )
+
+    server = _once_the_address_is_free(settings, listen)
+    start_nodes()
+    server.serve_forever(ready)
+    return 0
+
+
+def _tls(pem: str) -> ssl.SSLContext:
+    try:
+        return httpd.server_context(pem)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"ssl_pem {pem} cannot be used: {exc}; it holds a private key and its certificate") from exc
+
+
 # -- gunicorn -------------------------------------------------------------------------------------------------------------
 
 
@@ -70,8 +121,12 @@ def serve_by_gunicorn(
     load: Callable[[], Application], settings: ServerSettings, workers: int, threads: int, ready: Callable[[], None]
 ) -> int:
     """Serve until SIGTERM or SIGINT, with ``workers`` processes of ``threads`` threads; call ``ready`` once the port is open."""
-    from gunicorn.app.base import BaseApplication
-    from gunicorn.glogging import Logger
+    try:
+        from gunicorn.app.base import BaseApplication
+        from gunicorn.glogging import Logger
+    except ImportError as exc:
+        reason = "" if has_built_in() else "the built-in server runs on Linux only, and "
+        raise ConfigError(f"{reason}gunicorn is not installed; install it with: pip install 'pulsar-node[gunicorn]'") from exc
 
     class NodeLogger(Logger):  # type: ignore[misc,unused-ignore]
         """gunicorn's log lines go where the node's go; requests are not logged, for their addresses hold the token."""
@@ -101,6 +156,7 @@ def serve_by_gunicorn(
         "logger_class": NodeLogger,
         "when_ready": lambda _server: ready(),
         "post_worker_init": lambda _worker: start_nodes(),
+        "pre_request": _read_large_blocks,
     }
     if settings.ssl_pem is not None:
         options |= {"certfile": settings.ssl_pem, "keyfile": settings.ssl_pem}
@@ -116,37 +172,41 @@ def serve_by_gunicorn(
         def load(self) -> Application:
             return load()
 
-    _wait_for_address(settings)
+    _once_the_address_is_free(settings, lambda: _try_address(settings.host, settings.port))
     Server().run()
     return 0
 
 
-def _wait_for_address(settings: ServerSettings) -> None:
-    """Return when the address can be listened at; a server that was stopped just now may still be leaving it."""
+def _read_large_blocks(_worker: Any, request: Any) -> None:
+    """Have gunicorn read bodies in larger blocks than its 8 KiB, where its reader can be told to."""
+    unreader = getattr(request, "unreader", None)
+    if hasattr(unreader, "mxchunk"):
+        unreader.mxchunk = _GUNICORN_BLOCK
+
+
+def _once_the_address_is_free(settings: ServerSettings, listen: Callable[[], Result]) -> Result:
+    """Return what ``listen`` returns; a server that was stopped just now may still be leaving the address."""
     deadline = time.monotonic() + _ADDRESS_S
     while True:
-        error = _listening_error(settings.host, settings.port)
-        if error is None:
-            return
-        if error.errno != errno.EADDRINUSE:
-            reason = error.strerror or str(error)
-            raise ConfigError(f"cannot listen at {settings.address}: {reason}; correct host and port in server.ini") from error
-        if time.monotonic() > deadline:
-            raise ConfigError(f"{settings.address} is in use by another program; end that, or choose another port in server.ini")
+        try:
+            return listen()
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
+                reason = exc.strerror or str(exc)
+                raise ConfigError(f"cannot listen at {settings.address}: {reason}; correct host and port in server.ini") from exc
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{settings.address} is in use by another program; end that, or choose another port in server.ini"
+                ) from exc
         time.sleep(0.1)
 
 
-def _listening_error(host: str, port: int) -> OSError | None:
-    """Return why nobody can listen there, None when somebody can."""
-    try:
-        families = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = families[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as exc:
-        return exc
-    return None
+def _try_address(host: str, port: int) -> None:
+    """Raise :class:`OSError` when nobody can listen there."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
 
 
 # -- PasteDeploy ----------------------------------------------------------------------------------------------------------

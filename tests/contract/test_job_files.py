@@ -608,6 +608,22 @@ def test_snapshot_lists_files_and_reads_streams(files: JobFiles, job: Path) -> N
     assert list(found.job_directory_contents) == sorted([*CREATED_AT_SETUP, "return_code", "tool_stderr"])
 
 
+def test_a_tree_too_deep_to_name_does_not_hide_the_rest(files: JobFiles, job: Path) -> None:
+    here = os.open(job / "outputs", os.O_RDONLY)
+    for _ in range(500):
+        os.mkdir("d" * 20, dir_fd=here)
+        below = os.open("d" * 20, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    (job / "outputs" / "o").touch()
+    (job / "return_code").write_text("0")
+    found = files.snapshot(str(job), 100, [])
+    assert (found.exists, found.return_code, list(found.outputs_directory_contents)) == (True, 0, ["o"])
+    files.remove(str(job))
+    files.sweep()
+
+
 @pytest.mark.parametrize(
     ("text", "code"), [("0", 0), ("-9\n", -9), (" 137 \n", 137), ("", None), ("oops", None), ("1" * 50, None), ("1\n2", None)]
 )

@@ -202,6 +202,14 @@ def test_ids_that_are_shell_syntax_are_names_and_nothing_else(tmp_path: Path, jo
     assert not list(tmp_path.rglob("pwned"))
 
 
+@pytest.mark.parametrize("word", ["plain", "it's", '"double"', "é'"])
+def test_a_command_of_some_mebibytes_runs_without_delay(tmp_path: Path, word: str) -> None:
+    words = " ".join(shlex.quote(f"{word}{number}") for number in range(150_000))
+    with running(tmp_path) as app:
+        launch(app, "1", f"echo {words} | wc -w > ../metadata/tool_stdout")
+        assert ended(app, "1")["stdout"].strip() == "150000"
+
+
 # -- the queue ------------------------------------------------------------------------------------------------------------
 
 

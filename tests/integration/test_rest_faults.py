@@ -22,7 +22,7 @@ SLOW_UPLOADS = 200
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
-    with start_node(tmp_path_factory.mktemp("node"), token="t0ken", app={"web_threads": 512}) as node:
+    with start_node(tmp_path_factory.mktemp("node"), token="t0ken") as node:
         yield node
 
 

@@ -30,10 +30,10 @@ ALLOWED: dict[str, set[str]] = {
 
 #: Third-party libraries and the only parts that may import them.
 LIBRARIES = {
-    "webob": {"web"},
     "yaml": {"config", "client"},
     "psutil": {"managers", "cli"},
     "gunicorn": {"web"},
+    "httptools": {"web"},
     "paste": {"web", "cli"},
     "pycurl": {"client"},
     "uwsgi": {"web"},

@@ -266,9 +266,13 @@ _galaxy_setup_environment() { # USE_GALAXY_LIB: True or anything else
     cd @working_directory@ || _pulsar_give_up 'the working directory is gone'
     @pre_commands@
     # In a process of its own: an exit, exec, cd or set -e of the command, or its death, ends or changes only that.
+    # It is read from a here-document, because bash takes minutes for a quoted word of some MiB that has many quotes in it.
     (
+        IFS= read -r -d '' _pulsar_command << '@command_end@'
+@command@
+@command_end@
         set "$_pulsar_errexit"
-        eval -- @command@
+        eval -- "$_pulsar_command"
     )
     return_code=$?
     _pulsar_record "$return_code"

@@ -178,7 +178,7 @@ class Answer:
                 lines.append("Transfer-Encoding: chunked")
             else:
                 request.keep = False
-        if request.body is not None and not request.body.may_be_drained:
+        if request.body is not None and (request.body.took_too_much or not request.body.may_be_drained):
             request.keep = False
         lines.append("Connection: keep-alive" if request.keep else "Connection: close")
         text = "\r\n".join(lines)

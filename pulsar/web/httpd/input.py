@@ -60,6 +60,11 @@ class Body(io.RawIOBase):
         return len(data)
 
     @property
+    def took_too_much(self) -> bool:
+        """Whether bytes behind the body were read with it, so that the next request cannot be."""
+        return False
+
+    @property
     def may_be_drained(self) -> bool:
         """Whether what is unread can be expected to be little."""
         return not self._is_broken and (self.is_complete or not self.awaits_continue)
@@ -131,7 +136,6 @@ class ChunkedBody(Body):
 
     @property
     def took_too_much(self) -> bool:
-        """Whether bytes behind the body have gone to the parser, so that the next request cannot be read."""
         return self._message.has_more
 
     def _next(self, size: int) -> bytes:
@@ -161,8 +165,6 @@ class ChunkedBody(Body):
             if not message.ended:
                 raise Refused(400, f"chunked body: {exc}") from exc
             message.has_more = True
-        if message.ended and connection.has_bytes:
-            return  # the next request is untouched
         self._framing = 0 if self._pieces else self._framing + len(data)
-        if self._framing > _MOST_FRAMING:
+        if self._framing > _MOST_FRAMING and not message.ended:
             raise Refused(400, "chunked body: more framing than body")

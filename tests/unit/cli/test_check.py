@@ -286,6 +286,13 @@ def test_an_address_that_is_none_is_told_before_anything_is_sent(url: str, capsy
     assert "give it as http://HOST:8913/" in capsys.readouterr().err
 
 
+def test_a_manager_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(raising(), "--url", "http://h/managers/a", "--manager", "b") == 1
+    assert "leave out --manager" in capsys.readouterr().err
+    assert run(answering(401), "--url", "http://h/managers/a", "--manager", "a") == 1
+    assert "private token" in capsys.readouterr().err
+
+
 def test_an_id_that_cannot_name_a_job_is_told_before_anything_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(raising(), "--job_id", "../x") == 1
     assert "job_id has a path separator" in capsys.readouterr().err

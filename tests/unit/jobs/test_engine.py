@@ -11,7 +11,7 @@ import pytest
 
 from pulsar.errors import PulsarError, RequestError, StorageFull, SubmitRefused, Unavailable
 from pulsar.jobs.engine import Engine
-from pulsar.jobs.job import Job, JobKey, Reason
+from pulsar.jobs.job import Exited, Job, JobKey, Reason
 from pulsar.jobs.ports import Exit, Failure, Gone, ManagerProfile, Observation, Queued, Running, Store
 from pulsar.jobs.service import JobService
 from pulsar.jobs.states import State
@@ -225,6 +225,22 @@ def test_clean_ends_a_running_job_first_and_then_removes_its_directory(store: Me
 
 def _wait_until_running(node: Node) -> None:
     until(lambda: json.loads(node.service.status("_default_", "1"))["status"] == "running")
+
+
+def test_what_is_seen_of_an_earlier_attempt_is_no_news_of_the_next(store: MemoryStore, world: World) -> None:
+    node = Node(store, FakeFiles(), world)
+    first = run_job(store, world)
+    world.script = (Running(),)
+    world.looks.clear()
+    node.start()
+    try:
+        node.service.setup("_default_", "1")
+        node.service.submit("_default_", "1", LaunchRequest("true"))
+        until(lambda: state(store) is State.RUNNING)
+        node.engine._observed(first, Exited(1))
+        assert state(store) is State.RUNNING
+    finally:
+        node.die()
 
 
 class Client:

@@ -31,8 +31,12 @@ def test_nothing_runs_before_the_integrity_probe_is_answered() -> None:
 
 
 @given(TEXT)
-def test_command_enters_as_one_quoted_word(command: str) -> None:
-    assert f"eval -- {shlex.quote(command)}\n" in script(command=command)
+def test_command_enters_as_one_here_document(command: str) -> None:
+    before, opening, after = script(command=command).partition(" << 'PULSAR_COMMAND_")
+    end, _, body = after.partition("'\n")
+    assert opening
+    assert "PULSAR_COMMAND_" not in before
+    assert body.startswith(f"{command}\nPULSAR_COMMAND_{end}\n")
 
 
 @given(TEXT.filter(lambda text: "/" not in text and text not in ("", ".", "..")))
@@ -46,7 +50,7 @@ def test_job_directory_never_enters_unquoted(job_id: str) -> None:
 def test_marks_in_values_are_not_filled_in() -> None:
     text = script("/jobs/@command@", "echo @job_directory@ @env_statements@\n@post_commands@\n", env_statements=("A=@shell@",))
     assert "cd /jobs/@command@ ||" in text or "cd '/jobs/@command@' ||" in text
-    assert "eval -- 'echo @job_directory@ @env_statements@\n@post_commands@\n'" in text
+    assert "\necho @job_directory@ @env_statements@\n@post_commands@\n\nPULSAR_COMMAND_" in text
     assert "eval -- A=@shell@\n" in text or "eval -- 'A=@shell@'\n" in text
 
 
@@ -62,7 +66,7 @@ def test_environment_statements_keep_their_order() -> None:
 
 
 def test_each_dependency_command_has_a_line_of_its_own_before_the_command() -> None:
-    assert "eval -- '. a # b\n. c\ntool'" in script(command="tool", dependency_commands=(". a # b", ". c"))
+    assert "'\n. a # b\n. c\ntool\nPULSAR_COMMAND_" in script(command="tool", dependency_commands=(". a # b", ". c"))
 
 
 @pytest.mark.parametrize(
