@@ -31,9 +31,10 @@ from tests.support.node import RunningNode, start_node
 KILLS = int(os.environ.get("PULSAR_CRASH_KILLS", "10"))
 ROOT = Path(__file__).parents[2]
 
-#: Writes of an ordinary job: set-up, submit, submitted, started, exited, staged out; of a cancelled one: ..., cancel, killed.
-ORDINARY_SAVES = 6
-CANCELLED_SAVES = 6
+#: Writes of an ordinary job: set-up, submit, submitted and started, exited and staged out; of a cancelled one: the first three,
+#: cancel, killed.
+ORDINARY_SAVES = 4
+CANCELLED_SAVES = 5
 
 
 def live(directory: Path, moment: str, number: int, purpose: str) -> subprocess.CompletedProcess[str]:
