@@ -28,6 +28,7 @@ lint: $(STAMP)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
 
 conformance: $(STAMP)  ## the real clients against this node
+	@scripts/services
 	@CI=1 $(BIN)/python -m pytest tests/conformance
 
 crash: $(STAMP)  ## the long kill tests: 200 random moments, and after every kind of save

@@ -69,7 +69,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail where a service has to be there and is not."""
     missing = _missing_services(item)
     if missing:
-        pytest.fail(f"{', '.join(missing)} is not installed; scripts/services installs it", pytrace=False)
+        pytest.fail(f"{', '.join(missing)} is not there; make services brings it", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
