@@ -435,8 +435,8 @@ GROUPS: dict[str, tuple[Option, ...]] = {
             "web_workers",
             POSITIVE,
             1,
-            "Processes of gunicorn that answer requests; the built-in server has one. One of all processes is also the engine that"
-            " runs jobs.",
+            "Processes of gunicorn that answer requests; the built-in server has one. One of all processes is also the engine"
+            " that runs jobs.",
         ),
         Option(
             "web_threads",

@@ -91,14 +91,11 @@ class WebApp:
         start_response(status_line(status), [("Content-Type", content_type), ("Content-Length", str(len(content))), *headers])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
 
-    @staticmethod
-    def is_quick(environ: Environ) -> bool:
-        """Whether a request is answered by a few indexed reads of the ledger, so that a server need not set a thread aside."""
-        path: str = environ.get("PATH_INFO", "")
-        return path.endswith("/status") and "/jobs/" in path
-
     def is_quick(self, environ: Environ) -> bool:
-        """Return whether the request is answered at once: by reads of the ledger that wait for nobody, and no file."""
+        """Return whether the request is answered by a few reads of the ledger that wait for nobody.
+
+        A server need not set a thread aside for it, so it is answered even when uploads have taken all threads.
+        """
         if not self._reads_never_wait or environ["REQUEST_METHOD"] != "GET":
             return False
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:

@@ -179,8 +179,8 @@ def serve_by_gunicorn(
 
 def _read_large_blocks(_worker: Any, request: Any) -> None:
     """Have gunicorn read bodies in larger blocks than its 8 KiB, where its reader can be told to."""
-    unreader = getattr(request, "unreader", None)
-    if hasattr(unreader, "mxchunk"):
+    unreader: Any = getattr(request, "unreader", None)
+    if unreader is not None and hasattr(unreader, "mxchunk"):
         unreader.mxchunk = _GUNICORN_BLOCK
 
 

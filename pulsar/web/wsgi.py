@@ -76,10 +76,6 @@ class NodeApplication:
         """Whether a request may be answered by a thread that others wait for; not before the node has started here."""
         return self._started_in == os.getpid() and self._web.is_quick(environ)
 
-    def is_quick(self, environ: dict[str, Any]) -> bool:
-        """Return whether a server may answer this request where others wait for it; see :meth:`WebApp.is_quick`."""
-        return self._started_in is not None and self._web.is_quick(environ)
-
     def start(self) -> None:
         """Start the node in this process; repeatable. It is shut down when the process ends."""
         with self._starting:

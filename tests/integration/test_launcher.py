@@ -78,7 +78,7 @@ def test_a_job_that_ends_while_the_node_is_away_is_complete_afterwards(tmp_path:
 
 
 def test_several_processes_have_one_engine(tmp_path: Path) -> None:
-    with start_node(tmp_path, "default", TOKEN, processes=3) as node:
+    with start_node(tmp_path, "gunicorn", TOKEN, processes=3) as node:
         for number in range(6):
             node.submit_job(str(number), "true")
         for number in range(6):

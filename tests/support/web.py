@@ -135,6 +135,7 @@ class WebNode:
             healthz_public=healthz_public,
             max_upload_bytes=max_upload_bytes,
             file_cache=self.cache,
+            reads_never_wait=True,
         )
         self.client = Client(self.app)
 

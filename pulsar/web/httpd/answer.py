@@ -40,9 +40,23 @@ class FileWrapper:
 class Answer:
     """The answer to one request. Finding out that the connection cannot be used again, it sets ``request.keep`` to False."""
 
-    __slots__ = ("_application", "_begun", "_chunked", "_connection", "_early", "_fields", "_left", "_request", "_status")
+    __slots__ = (
+        "_application",
+        "_begun",
+        "_chunked",
+        "_connection",
+        "_early",
+        "_fields",
+        "_is_stopping",
+        "_left",
+        "_request",
+        "_status",
+    )
 
-    def __init__(self, application: Application, connection: Connection, request: Request) -> None:
+    def __init__(
+        self, application: Application, connection: Connection, request: Request, is_stopping: Callable[[], bool]
+    ) -> None:
+        self._is_stopping = is_stopping
         self._application = application
         self._connection = connection
         self._request = request
@@ -178,7 +192,8 @@ class Answer:
                 lines.append("Transfer-Encoding: chunked")
             else:
                 request.keep = False
-        if request.body is not None and (request.body.took_too_much or not request.body.may_be_drained):
+        body = request.body
+        if self._is_stopping() or (body is not None and (body.took_too_much or not body.may_be_drained)):
             request.keep = False
         lines.append("Connection: keep-alive" if request.keep else "Connection: close")
         text = "\r\n".join(lines)

@@ -110,6 +110,9 @@ def take_request(connection: Connection, base: Environ) -> Request | None:
     version = _VERSIONS.get(parser.get_http_version())
     if version is None or not message.headed:
         raise Refused(400, "not a request of HTTP/1.0 or 1.1")
+    # The parser lets more than one space pass between the three words of the line.
+    if buffer.find(b"\r\n", start) - start != len(parser.get_method()) + len(message.target) + len("  HTTP/1.1"):
+        raise Refused(400, "request line")
     environ = base.copy()
     environ["REQUEST_METHOD"] = parser.get_method().decode("ascii")
     environ["SERVER_PROTOCOL"] = version

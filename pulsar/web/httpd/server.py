@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 #: The client went away or was silent for too long: nobody's mistake, and nobody is left to be told.
 _UNHEARD = (ConnectionError, TimeoutError, BlockingIOError, ssl.SSLError)
 _TOO_MANY_OPEN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _HANDSHAKE_S = 30.0
 #: How long, and how many bytes, a client that was told off may go on sending before the connection is cut.
 _LINGER_S = 5.0
@@ -138,17 +139,23 @@ class Server:
 
     def serve_forever(self, ready: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT comes; for the main thread. ``ready`` is called once requests are answered."""
-        # A descriptor, not an Event: a handler that sets the event on which its own thread is just going to wait never returns.
-        asked = os.eventfd(0, os.EFD_CLOEXEC)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: os.eventfd_write(asked, 1))
+        # The interpreter itself writes the number of a signal here, at once and whichever thread the signal has reached.
+        told, teller = socket.socketpair()
+        teller.setblocking(False)
+        signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, lambda _number, _frame: None)
         self.start()
         log.info("Listening at: %s", self.url)
         if ready is not None:
             ready()
-        os.eventfd_read(asked)
+        while told.recv(1)[0] not in _ENDING_SIGNALS:
+            pass
         log.info("told to end")
         self.stop()
+        signal.set_wakeup_fd(-1)
+        told.close()
+        teller.close()
 
     def stop(self) -> None:
         """Take no new requests, close idle connections, and give the requests under way ``grace_s`` seconds to end."""
@@ -159,6 +166,9 @@ class Server:
         end = time.monotonic() + self._grace_s
         while (self._busy or self._waiting) and time.monotonic() < end:
             time.sleep(0.02)
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     # -- threads ------------------------------------------------------------------------------------------------------
 
@@ -287,7 +297,7 @@ class Server:
         """Run the application here and now. Return what is to be served next: a pipelined request, or the rest of this one."""
         connection_ends = False
         try:
-            data = Answer(self._app, connection, request).whole()
+            data = Answer(self._app, connection, request, self._is_stopping).whole()
         except Exception:
             log.exception("error in %s", request.environ["PATH_INFO"])
             data, request.keep = failure(500), False
@@ -432,9 +442,7 @@ class Server:
         return True
 
     def _run(self, connection: Connection, request: Request) -> None:
-        if self._stopping:
-            request.keep = False
-        answer = Answer(self._app, connection, request)
+        answer = Answer(self._app, connection, request, self._is_stopping)
         try:
             answer.stream()
         except _UNHEARD:

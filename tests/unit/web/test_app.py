@@ -15,6 +15,7 @@ import pytest
 from pulsar.errors import LedgerError, StorageFull
 from pulsar.jobs.job import JobKey
 from pulsar.protocol.commands import ANY, COMMANDS
+from pulsar.web.app import WebApp
 from pulsar.web.handlers import Handlers
 from tests.support.web import WebNode
 
@@ -354,12 +355,19 @@ def test_healthz_tells_what_core_says(node: WebNode) -> None:
         ("/cache/status", False),
         ("/jobs/7", False),
         ("/jobs/7/files", False),
-        ("/healthz", False),
+        ("/healthz", True),
         ("", False),
     ],
 )
-def test_only_the_status_of_a_job_is_called_quick(node: WebNode, path: str, is_quick: bool) -> None:
-    assert node.app.is_quick({"PATH_INFO": path}) is is_quick
+def test_only_what_reads_a_few_rows_is_called_quick(node: WebNode, path: str, is_quick: bool) -> None:
+    assert node.app.is_quick({"REQUEST_METHOD": "GET", "PATH_INFO": path}) is is_quick
+    assert node.app.is_quick({"REQUEST_METHOD": "POST", "PATH_INFO": path}) is False
+    assert node.app.is_quick({"REQUEST_METHOD": "GET", "PATH_INFO": path, "CONTENT_LENGTH": "1"}) is False
+
+
+def test_nothing_is_called_quick_when_reads_of_the_ledger_may_wait(node: WebNode) -> None:
+    app = WebApp(node.service, None, dict)
+    assert app.is_quick({"REQUEST_METHOD": "GET", "PATH_INFO": "/jobs/7/status"}) is False
 
 
 # -- the token ----------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def test_tests_without_their_service_are_left_out_and_named_last(tmp_path: Path)
 def test_where_services_have_to_be_there_a_missing_one_is_a_failure(tmp_path: Path, environ: dict[str, str]) -> None:
     status, lines = run(tmp_path, **environ)
     assert status == 1
-    assert "absent is not installed; scripts/services installs it" in "\n".join(lines)
+    assert "absent is not there; make services brings it" in "\n".join(lines)
     assert "1 passed, 2 errors" in lines[-1]
 
 
