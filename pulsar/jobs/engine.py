@@ -245,7 +245,8 @@ class Engine:
             case State.SUBMITTING:
                 self._begin(job, self._submit, self._lanes[key.manager])
             case State.QUEUED | State.RUNNING:
-                self._monitor.watch(job)
+                # Thousands may be watched for days; what was asked for is in the ledger when it is needed again.
+                self._monitor.watch(replace(job, request=None))
             case State.STAGING_OUT:
                 self._monitor.unwatch(key)
                 self._begin(job, self._stage_out)
@@ -389,8 +390,10 @@ class Engine:
     def _observed(self, job: Job, event: Event) -> None:
         """Take what the monitor saw. A job that ended and has nothing to be delivered goes all the way in one save."""
         events: list[Event] = [event]
-        if event.kind in (EventKind.EXITED, EventKind.FAILED) and not self._stager.needs_stage_out(job):
-            events.append(Staged())
+        if event.kind in (EventKind.EXITED, EventKind.FAILED):
+            current = self._store.get(job.key)
+            if current is not None and not self._stager.needs_stage_out(current):
+                events.append(Staged())
         self._apply(job, events)
 
     def _apply(self, job: Job, events: Sequence[Event]) -> None:

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pulsar.errors import CannotAsk
@@ -142,7 +142,7 @@ class LocalManager:
 
     def _enqueue(self, job: Job) -> None:
         if not self._knows(job.key):
-            self._waiting[job.key] = job
+            self._waiting[job.key] = replace(job, request=None)  # its script is written; it may wait for long
 
     def _observe(self, key: JobKey) -> Observation:
         if key in self._ended:

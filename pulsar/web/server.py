@@ -141,6 +141,8 @@ def serve_by_gunicorn(
         "worker_class": "gthread",
         "workers": workers,
         "threads": threads,
+        # Connections that are kept between requests count as well; without room for them none would be kept.
+        "worker_connections": threads + 1000,
         "timeout": _TIMEOUT_S,
         "graceful_timeout": _GRACE_S,
         "keepalive": _KEEP_ALIVE_S,

@@ -28,9 +28,11 @@ SEEDS = [
     b"HEAD /file HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + QUESTION,
 ]
 WORDS = st.sampled_from(
-    [b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b";", b"%", b"-1", b"\xff", b"\r\n\r\n", b"\r\n ", b"0\r\n\r\n", b"HTTP/1.1",
-     b"HTTP/1.0", b"Host: y\r\n", b"Content-Length: 3\r\n", b"99999999999999999999", b"Transfer-Encoding: chunked\r\n",
-     b"Transfer-Encoding: identity\r\n", b"Connection: close\r\n", b"Connection: upgrade\r\nUpgrade: h2c\r\n", b"Expect: 100-continue\r\n"]
+    [b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b";", b"%", b"-1", b"\xff", b"\r\n\r\n", b"\r\n ", b"0\r\n\r\n",
+     b"HTTP/1.1", b"HTTP/1.0", b"Host: y\r\n", b"Content-Length: 3\r\n", b"99999999999999999999",
+     b"Transfer-Encoding: chunked\r\n",
+     b"Transfer-Encoding: identity\r\n", b"Connection: close\r\n", b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+     b"Expect: 100-continue\r\n"]
 )  # fmt: skip
 QUICKLY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -83,7 +83,7 @@ def test_several_processes_have_one_engine(tmp_path: Path) -> None:
             node.submit_job(str(number), "true")
         for number in range(6):
             assert node.wait_for_end(str(number))["returncode"] == 0
-        wait_until(lambda: len(node.pids()) == 4, "a master and three workers")
+        wait_until(lambda: len(node.pids()) == 5, "a master, three workers, and what starts the jobs of the engine")
         assert node.log_text().count("is the engine of the node") == 1
 
 
