@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 from benchmarks.bench import Bench, in_turns
-from benchmarks.jobs import JobClient, end_process_of, long_job, run_jobs_in_parallel, run_jobs_in_turn
+from benchmarks.jobs import end_process_of, long_job, run_jobs_in_parallel, run_jobs_in_turn
 from benchmarks.ledger import fill_ledger
 from benchmarks.measures import Aim, Column, Metric, Section, Target
 from benchmarks.processes import pss_mib
 from benchmarks.scenarios.small_files import small_files
 from benchmarks.scenarios.status import status_load
-from benchmarks.servers import FREE_MANAGER, Server
+from benchmarks.servers import FREE_MANAGER, SLOTS, Server
+from benchmarks.wire import Connection
 
 __all__ = ["FullLedger"]
 
@@ -25,6 +24,8 @@ _FILES = 1000
 _JOBS = 20
 _MANY_JOBS = 60
 _SETTLE_S = 2.0
+#: How long a node may take to take all jobs into its queue.
+_QUEUE_S = 120.0
 _TARGET = Target(Aim.NOT_WORSE_BY, 0.2)
 
 
@@ -53,7 +54,8 @@ class FullLedger:
         bench.say(f"the ledger has {finished:,} finished and {queued:,} queued jobs")
         keys = {id(server): key for key, server in servers.items()}
         try:
-            with _first_start(servers["full"], sleepers), servers["empty"].running():
+            _let_queue_form(servers["full"], queued)
+            with servers["empty"].running():
                 pass
             for number, server in in_turns(list(servers.values()), bench.rounds(_ROUNDS)):
                 self._measure(bench, section, server, keys[id(server)], number)
@@ -90,15 +92,12 @@ def _status_rate(port: int, job_id: str, seconds: float, keep_alive: bool) -> fl
     return status_load(port, job_id, 8, seconds, keep_alive=keep_alive, manager=FREE_MANAGER).per_second
 
 
-@contextlib.contextmanager
-def _first_start(server: Server, sleepers: list[Path]) -> Iterator[None]:
-    """Start the node once and wait until the jobs that hold the slots run; they outlive it."""
-    with server.running():
-        deadline = time.monotonic() + 60
-        while not all(path.exists() for path in sleepers):
+def _let_queue_form(server: Server, queued: int) -> None:
+    """Start the node once, until the first jobs hold all slots and the others are queued; those that run outlive it."""
+    with server.running(), Connection(server.port, keep_alive=True) as connection:
+        deadline = time.monotonic() + _QUEUE_S
+        wanted = {"running": SLOTS, "queued": queued}
+        while (found := json.loads(connection.request("GET", "/healthz").body)["jobs"]["_default_"]) != wanted:
             if time.monotonic() > deadline:
-                raise TimeoutError("the jobs that hold the slots did not start")
-            time.sleep(0.05)
-        with JobClient(server.port) as client:
-            assert client.status("queued-0")["status"] == "queued"
-        yield
+                raise TimeoutError(f"the default manager has {found} jobs, not {wanted}")
+            time.sleep(0.1)

@@ -46,4 +46,4 @@ class NoopJobs:
                 rate = bench.by_client(run_jobs_in_parallel, server.port, f"many-{number}", in_parallel, _CLIENTS)
                 section.add("noop_throughput", server.key, rate)
                 bench.say(f"{server.key}: {section.median('noop_latency', server.key):.1f} ms, {rate:.1f} jobs/s")
-        section.notes.append("A new connection for each request, as Galaxy's client makes them. Jobs are removed afterwards.")
+        section.notes.append("A new connection for each request, as Galaxy's client makes them.")

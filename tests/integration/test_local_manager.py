@@ -122,6 +122,7 @@ def test_a_script_that_outlives_its_wrapper_is_waited_for(tmp_path: Path, meanwh
     with running(tmp_path) as app:
         launch(app, "1", f"touch started; cat {shlex.quote(str(gate))}; exit 11")
         until((tmp_path / "staging" / "1" / "working" / "started").exists)
+        until_status(app, "1", "running")
         pid = int(app.service.timeline(MANAGER, "1")[-1].detail.split(":")[0])
         if meanwhile == "the node is there":
             os.kill(pid, signal.SIGKILL)

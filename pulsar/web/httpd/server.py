@@ -326,6 +326,8 @@ class Server:
             self._epoll.register(connection.descriptor, select.EPOLLIN)
         except (OSError, ValueError):  # the server stops and has closed it
             self._close(connection)
+        if self._stopping:  # maybe nobody leads any more who would close it
+            self._close(connection)
 
     def _unwatch(self, connection: Connection) -> None:
         connection.watched = False
@@ -348,8 +350,6 @@ class Server:
             self._close(connection)
             return
         self._watch(connection, _LINGER_S)
-        if self._stopping:  # maybe nobody leads any more who would lose patience
-            self._close(connection)
 
     def _receive(self, connection: Connection) -> Request | None:
         """Read what is there. Return a request when its head is complete; else the connection is watched, or closed."""
