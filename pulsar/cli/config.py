@@ -21,7 +21,7 @@ from pulsar.errors import ConfigError
 __all__ = ["main"]
 
 #: Launcher's mode for what ``--wsgi_server`` names. ``paster`` is the word of Pulsar 0.7.
-_MODES = {"gunicorn": "default", "uwsgi": "uwsgi", "paste": "paste", "paster": "paste"}
+_MODES = {"default": "default", "gunicorn": "gunicorn", "uwsgi": "uwsgi", "paste": "paste", "paster": "paste"}
 _PRIVATE = 0o600
 _PUBLIC = 0o644
 
@@ -54,8 +54,8 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         *_spellings("wsgi_server"),
         choices=sorted(_MODES),
-        default="gunicorn",
-        help="web server of supervisor and systemd files: gunicorn (the default server), uwsgi or paste",
+        default="default",
+        help="web server of supervisor and systemd files: default (the node's own), gunicorn, uwsgi or paste",
     )
     value("libdrmaa_path", "FILE", "run jobs on a cluster through this DRMAA library")
     flag("supervisor", "write supervisor.conf")
@@ -154,6 +154,7 @@ def _requirements(arguments: Namespace) -> list[str]:
     wanted = {
         "drmaa": arguments.libdrmaa_path is not None,
         "supervisor>=4.2": arguments.supervisor,
+        "gunicorn>=23.0": arguments.wsgi_server == "gunicorn",
         "uWSGI>=2.0.22": arguments.wsgi_server == "uwsgi",
         "Paste>=3.7": arguments.wsgi_server in ("paste", "paster"),
     }

@@ -243,14 +243,18 @@ def serve_by_paste_deploy(
     run = context.create()
     application = load()
     start_nodes()
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _leave)
     ready()
     try:
         run(application)
     except (SystemExit, KeyboardInterrupt):
         log.info("told to end")
+    signal.setitimer(signal.ITIMER_REAL, 0)
     return 0
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Leave the server's loop; again and again, because some servers swallow any exception while they answer a request."""
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
     sys.exit(0)

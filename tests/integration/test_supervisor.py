@@ -51,7 +51,7 @@ def _command(name: str) -> str:
     return found
 
 
-@pytest.fixture(params=[pytest.param("uwsgi", marks=pytest.mark.service("uwsgi")), "gunicorn"])
+@pytest.fixture(params=[pytest.param("uwsgi", marks=pytest.mark.service("uwsgi")), "default"])
 def supervised(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Supervised]:
     """The node that ``pulsar-config`` sets up, under a supervisord of its own."""
     directory, port = tmp_path / "node", free_port()

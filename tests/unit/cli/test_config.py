@@ -97,7 +97,13 @@ def test_nothing_is_left_when_one_file_cannot_be_written(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("flag", "expected"),
-    [("gunicorn", "--mode default"), ("uwsgi", "--mode uwsgi"), ("paste", "--mode paste"), ("paster", "--mode paste")],
+    [
+        ("default", "--mode default"),
+        ("gunicorn", "--mode gunicorn"),
+        ("uwsgi", "--mode uwsgi"),
+        ("paste", "--mode paste"),
+        ("paster", "--mode paste"),
+    ],
 )
 def test_the_web_server_of_the_supervisor(tmp_path: Path, flag: str, expected: str) -> None:
     assert run(tmp_path, "--supervisor", "--wsgi_server", flag) == 0
