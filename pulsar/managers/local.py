@@ -21,7 +21,7 @@ from pulsar.errors import CannotAsk
 from pulsar.jobs.job import Job, JobKey, Reason
 from pulsar.jobs.ports import Changed, Exit, Failure, JobFiles, Observation, Queued, Running
 from pulsar.managers.launch import LaunchSettings, script_of
-from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, read_claim, read_outcome, seal
+from pulsar.managers.process_files import Claim, ExitedWith, KilledBy, NotStarted, is_sealed, read_claim, read_outcome, seal
 from pulsar.managers.processes import MARK_VARIABLE, EndWatcher, Identity, bears_mark, end_tree, script_in_session
 from pulsar.managers.spawner import Spawner
 
@@ -39,6 +39,10 @@ _WAITING = "local"
 
 #: What keeps a process from being started for a while only: no processes, memory or descriptors left.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+#: How often a job is started anew whose wrapper did not come to claim it.
+_MOST_STARTS = 3
 
 
 @dataclass
@@ -64,6 +68,8 @@ class LocalManager:
         self._waiting: dict[JobKey, Job] = {}
         self._started: dict[JobKey, _Started] = {}
         self._ended: dict[JobKey, tuple[Job, Observation]] = {}
+        #: How often the wrapper of a job has ended without having claimed it.
+        self._unclaimed: dict[JobKey, int] = {}
         self._closed = False
         self._spawner = Spawner()
         self._watcher = EndWatcher()
@@ -139,6 +145,8 @@ class LocalManager:
             del self._started[key]
         if (ended := self._ended.get(key)) and ended[0].attempt <= up_to:
             del self._ended[key]
+        if not self._knows(key):
+            self._unclaimed.pop(key, None)
 
     def _enqueue(self, job: Job) -> None:
         if not self._knows(job.key):
@@ -214,8 +222,18 @@ class LocalManager:
         elif read_outcome(job.directory) is None and (script := self._script_without_wrapper(job, claim)) is not None:
             log.warning("job %s: its wrapper was killed, its script goes on as process %d", job.key, script.pid)
             self._watch(_Started(job, script))
+        elif claim is None and self._may_start_again(job):
+            # Killed before it could take the claim, so nothing of the job has run, and nothing has been lost but time.
+            log.warning("job %s: its wrapper ended before it could claim the job; it is started again", job.key)
+            self._waiting = {job.key: replace(job, request=None), **self._waiting}
         else:
             self._ended[job.key] = (job, self._outcome(job, identity, claim))
+
+    def _may_start_again(self, job: Job) -> bool:
+        if not Path(job.directory).is_dir() or is_sealed(job.directory):
+            return False
+        self._unclaimed[job.key] = self._unclaimed.get(job.key, 0) + 1
+        return self._unclaimed[job.key] <= _MOST_STARTS
 
     def _script_without_wrapper(self, job: Job, claim: Claim | None) -> Identity | None:
         """Return the script that outlived its wrapper. It still writes its return code itself."""

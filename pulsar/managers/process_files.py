@@ -17,7 +17,7 @@ from typing import Any
 
 from pulsar.errors import CannotAsk
 
-__all__ = ["Claim", "ExitedWith", "KilledBy", "NotStarted", "Outcome", "read_claim", "read_outcome", "seal"]
+__all__ = ["Claim", "ExitedWith", "KilledBy", "NotStarted", "Outcome", "is_sealed", "read_claim", "read_outcome", "seal"]
 
 _MAX_BYTES = 4096
 
@@ -112,6 +112,11 @@ def seal(job_directory: str) -> bool:
     except OSError as exc:
         raise CannotAsk(f"cannot seal {path}: {exc.strerror}") from exc
     return True
+
+
+def is_sealed(job_directory: str) -> bool:
+    """Return whether :func:`seal` has made sure that nobody claims the job any more."""
+    return _is_sealed(Path(job_directory, "pid"))
 
 
 def _is_sealed(path: Path) -> bool:

@@ -136,6 +136,35 @@ def test_a_script_that_outlives_its_wrapper_is_waited_for(tmp_path: Path, meanwh
         assert [ended(app, "1")[name] for name in ("status", "returncode")] == ["complete", 11]
 
 
+def test_a_wrapper_that_was_killed_before_its_claim_is_started_again(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    with running(tmp_path) as app:
+        launch(app, "1", "sleep 60")
+        until((tmp_path / "staging" / "1" / "pid").exists)
+        until_status(app, "1", "running")
+        pid = int(app.service.timeline(MANAGER, "1")[-1].detail.split(":")[0])
+        launch(app, "2", f"echo ran >> {shlex.quote(str(journal))}; exit 12")
+        until_status(app, "2", "queued")
+    # What is left when the first job's wrapper is killed right after its fork: a process that is gone, and no claim.
+    os.killpg(pid, signal.SIGKILL)
+    until(lambda: not alive(pid))
+    (tmp_path / "staging" / "1" / "pid").unlink()
+    script = tmp_path / "staging" / "1" / "command.sh"
+    script.write_text(f"echo again >> {shlex.quote(str(journal))}; exit 13")
+    with running(tmp_path) as app:
+        assert [ended(app, "1")[name] for name in ("status", "returncode")] == ["complete", 13]
+        assert ended(app, "2")["returncode"] == 12
+    assert journal.read_text().split() == ["again", "ran"]
+
+
+def test_a_job_that_can_never_be_claimed_fails_in_the_end(tmp_path: Path) -> None:
+    with running(tmp_path) as app:
+        app.service.setup(MANAGER, "1", "tool", "1.0")
+        (tmp_path / "staging" / "1" / "pid").write_text("not a claim")
+        app.service.submit(MANAGER, "1", LaunchRequest("true"))
+        assert [ended(app, "1")[name] for name in ("status", "reason")] == ["failed", "submit_refused"]
+
+
 def test_a_forged_claim_does_not_make_the_node_kill_a_stranger(tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
