@@ -116,7 +116,8 @@ def seal(job_directory: str) -> bool:
 
 def is_sealed(job_directory: str) -> bool:
     """Return whether :func:`seal` has made sure that nobody claims the job any more."""
-    return _is_sealed(Path(job_directory, "pid"))
+    path = Path(job_directory, "pid")
+    return path.is_symlink() and _is_sealed(path)
 
 
 def _is_sealed(path: Path) -> bool:

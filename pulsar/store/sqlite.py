@@ -293,7 +293,8 @@ class SqliteStore:
         try:
             mode = db.execute(f"PRAGMA journal_mode = {self._journal}").fetchone()[0]
             db.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
-            db.execute("PRAGMA cache_size = -512")
+            # A node has as many connections as threads that were busy at once; the system's page cache serves them all.
+            db.execute("PRAGMA cache_size = -128")
         except sqlite3.Error:
             db.close()
             raise
