@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.wire import Connection
+from benchmarks.wire import Connection, request_head
 
 __all__ = ["LONGEST_JOB_S", "POLL_INTERVAL_S", "JobClient", "long_job", "run_jobs_in_parallel", "run_jobs_in_turn"]
 
@@ -64,15 +64,30 @@ class JobClient:
             beat = max(beat + interval_s, time.perf_counter())
             time.sleep(max(0.0, beat - time.perf_counter()))
 
+    def upload_head(self, job_id: str, path_type: str, name: str, length: int) -> bytes:
+        """Return what goes before the bytes of a file, for :meth:`exchange`."""
+        return self._file_head("POST", job_id, path_type, name, length)
+
+    def download_head(self, job_id: str, path_type: str, name: str) -> bytes:
+        """Return the request for a file, for :meth:`exchange`."""
+        return self._file_head("GET", job_id, path_type, name)
+
+    def _file_head(self, method: str, job_id: str, path_type: str, name: str, length: int | None = None) -> bytes:
+        query = {"job_id": job_id, "name": name, "type": path_type}
+        path = f"{self._prefix}/jobs/{job_id}/files"
+        return request_head(method, path, query, body_length=length, keep_alive=self._connection.keep_alive)
+
+    def exchange(self, request: bytes) -> bytes:
+        """Send a request that was prepared and return the body of its answer."""
+        return self._connection.exchange(request).require_ok()
+
     def upload(self, job_id: str, path_type: str, name: str, body: bytes) -> None:
         """Send a file."""
-        query = {"job_id": job_id, "name": name, "type": path_type}
-        self._connection.request("POST", f"{self._prefix}/jobs/{job_id}/files", query, body).require_ok()
+        self.exchange(self.upload_head(job_id, path_type, name, len(body)) + body)
 
     def download(self, job_id: str, path_type: str, name: str) -> bytes:
         """Fetch a file."""
-        query = {"job_id": job_id, "name": name, "type": path_type}
-        return self._connection.request("GET", f"{self._prefix}/jobs/{job_id}/files", query).require_ok()
+        return self.exchange(self.download_head(job_id, path_type, name))
 
     def cancel(self, job_id: str) -> None:
         """End the job."""

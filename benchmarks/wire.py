@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ __all__ = ["Answer", "Connection", "ProtocolError", "body_of_head", "connect", "
 
 HOST = "127.0.0.1"
 _BLOCK = 256 * 1024
-_TIMEOUT_S = 120.0
+_TIMEOUT = struct.pack("ll", 120, 0)  # struct timeval
 
 
 class ProtocolError(Exception):
@@ -42,10 +43,17 @@ class BodyEnd:
     closes: bool
 
 
-def connect(port: int, timeout_s: float = _TIMEOUT_S) -> socket.socket:
-    """Return a blocking connection to a port of the loopback interface."""
-    sock = socket.create_connection((HOST, port), timeout=timeout_s)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def connect(port: int) -> socket.socket:
+    """Return a blocking connection to a port of the loopback interface; it gives up after two minutes of silence."""
+    sock = socket.socket()
+    # The kernel's own timeouts: with those of Python every operation would cost a poll more.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
+    try:
+        sock.connect((HOST, port))
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 
@@ -70,15 +78,22 @@ def find_head(data: bytes | bytearray) -> int:
 
 
 def body_of_head(head: bytes) -> BodyEnd:
-    """Return what a head says of the body that follows it."""
-    lines = head.lower().split(b"\r\n")
-    if not lines[0].startswith(b"http/1.") or not lines[0][9:12].isdigit():
-        raise ProtocolError(f"not a status line: {lines[0][:80]!r}")
-    fields = dict(line.partition(b":")[::2] for line in lines[1:] if line)
-    length = fields.get(b"content-length")
-    is_chunked = b"chunked" in fields.get(b"transfer-encoding", b"")
-    closes = b"close" in fields.get(b"connection", b"") or (length is None and not is_chunked) or lines[0].startswith(b"http/1.0")
-    return BodyEnd(int(lines[0][9:12]), int(length) if length is not None else None, is_chunked, closes)
+    """Return what a head, up to its empty line, says of the body that follows it."""
+    head = head.lower()
+    if not head.startswith(b"http/1.") or not head[9:12].isdigit():
+        raise ProtocolError(f"not a status line: {head[:80]!r}")
+    length = _field(head, b"\r\ncontent-length:")
+    is_chunked = b"\r\ntransfer-encoding: chunked" in head
+    closes = b"close" in (_field(head, b"\r\nconnection:") or b"") or (length is None and not is_chunked) or head[7:8] == b"0"
+    return BodyEnd(int(head[9:12]), None if length is None else int(length), is_chunked, closes)
+
+
+def _field(head: bytes, name: bytes) -> bytes | None:
+    start = head.find(name)
+    if start < 0:
+        return None
+    end = head.find(b"\r\n", start + 2)
+    return head[start + len(name) : end if end >= 0 else None].strip()
 
 
 class Connection:

